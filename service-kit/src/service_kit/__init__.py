@@ -1,0 +1,1 @@
+"""What every WeGit service shares; knows nothing of GitHub."""

@@ -1,0 +1,21 @@
+"""The request id: one value that ties together the log lines, answers and problems of one request in all services."""
+
+import re
+import uuid
+from contextvars import ContextVar
+
+HEADER = "X-Request-Id"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9-]{8,64}")
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def begin_request(offered: str | None) -> str:
+    """Keep the caller's id when it is well formed, otherwise make one; it holds for the running task."""
+    request_id = offered if offered and _WELL_FORMED.fullmatch(offered) else uuid.uuid4().hex
+    _request_id.set(request_id)
+    return request_id
+
+
+def current_request_id() -> str | None:
+    """The running task's request id, None outside of a request."""
+    return _request_id.get()

@@ -1,0 +1,117 @@
+"""The process: settings, logging, event loop, socket, signals; and the answer to bytes that are no request."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import uvloop
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from service_kit.logging import configure_logging
+from service_kit.settings import ServiceSettings, SettingsT, load_settings
+
+SHUTDOWN_GRACE_SECONDS = 20.0
+"""How long requests under way may go on after SIGTERM; above the longest deadline of a GitHub call (12 s)."""
+KEEPALIVE_SECONDS = 75.0
+REFUSAL = (
+    b'{"type":"about:blank","title":"Bad Request","status":400,"code":"malformed_request",'
+    b'"detail":"This is not a well-formed HTTP request, or its line or headers are too long."}'
+)
+REFUSAL_HEADERS = {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+    "Access-Control-Allow-Origin": "*",
+}
+log = structlog.get_logger()
+
+
+class RefusingRequestHandler(RequestHandler):
+    """Answers what aiohttp's parser refuses with fixed bytes: the request's own may hold a token."""
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the request
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            # Part of an answer is out: aiohttp's way to have the connection closed without logging the request.
+            raise ConnectionError("answer cut short")
+        if 400 <= status < 500:
+            log.info("request.refused", peer=request.remote, error=type(exc).__name__)
+            response = web.Response(status=400, body=REFUSAL, headers=REFUSAL_HEADERS)
+        else:
+            log.error("request.crashed", exc_info=exc)
+            response = web.Response(status=500, body=b"{}", headers=REFUSAL_HEADERS)
+        response.force_close()
+        return response
+
+
+class RefusingServer(web.Server):
+    """aiohttp's server, with our protocol for each connection."""
+
+    def __call__(self) -> RequestHandler:
+        return RefusingRequestHandler(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, with our server."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return RefusingServer(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,
+            **made._kwargs,
+        )
+
+
+def make_runner(app: web.Application, **options: Any) -> Runner:
+    """A runner as every service uses it: a caller who leaves cancels the handler, and no second access log."""
+    return Runner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=SHUTDOWN_GRACE_SECONDS,
+        **options,
+    )
+
+
+def run(service: str, settings_class: type[SettingsT], make_app: Callable[[SettingsT], web.Application]) -> None:
+    """Run a service until SIGTERM or SIGINT, then finish what is under way and return.
+
+    Raises SystemExit with one line when a setting is wrong or the port is taken.
+    """
+    settings = load_settings(settings_class)
+    if not isinstance(settings, ServiceSettings):
+        raise TypeError("a service's settings are ServiceSettings")
+    configure_logging(service, level=settings.log_level, log_format=settings.log_format)
+    uvloop.run(_serve(settings, make_app(settings)))
+
+
+async def _serve(settings: ServiceSettings, app: web.Application) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = make_runner(app)
+    try:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, reuse_address=True).start()
+        except OSError as error:
+            raise SystemExit(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+        log.info("service.started", host=settings.host, port=settings.port)
+        await stop.wait()
+        log.info("service.stopping")
+    finally:
+        await runner.cleanup()
+    log.info("service.stopped")
