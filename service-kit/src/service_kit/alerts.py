@@ -117,7 +117,7 @@ ALERTS = web.AppKey("alerts", Alerts)
 def alerts(
     service: str, deliver: Callable[[web.Application], Deliver]
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """A cleanup context: `app[ALERTS]` takes reports while the application runs; what waits at its end gets a last try."""
+    """A cleanup context: `app[ALERTS]` takes reports while it is open; what then waits gets a last try."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         app[ALERTS] = buffer = Alerts(service, deliver(app), app[METRICS])

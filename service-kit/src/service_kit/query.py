@@ -40,8 +40,10 @@ class Query:
     def __contains__(self, name: str) -> bool:
         return name in self._raw
 
-    def text(self, name: str, *, most_characters: int = TEXT_LIMIT_CHARACTERS) -> str | None:
-        """The parameter's text, stripped; None if absent or empty.
+    def text(
+        self, name: str, *, most_characters: int = TEXT_LIMIT_CHARACTERS, plus_is_space: bool | None = None
+    ) -> str | None:
+        """The parameter's text, stripped; None if absent or empty. `plus_is_space` overrides the query's own rule.
 
         Raises InvalidParameter when it is given twice, malformed or too long.
         """
@@ -50,7 +52,8 @@ class Query:
             return None
         if len(values) > 1:
             raise InvalidParameter(name, "is given more than once.")
-        text = decode(name, values[0], plus_is_space=self._plus_is_space).strip()
+        plus_is_space = self._plus_is_space if plus_is_space is None else plus_is_space
+        text = decode(name, values[0], plus_is_space=plus_is_space).strip()
         if len(text) > most_characters:
             raise InvalidParameter(name, f"is longer than {most_characters} characters.")
         return text or None
