@@ -1,0 +1,1 @@
+"""Trending developers, one developer, and what developers do."""

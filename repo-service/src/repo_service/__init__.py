@@ -1,0 +1,1 @@
+"""Trending repositories, languages, and one repository with its README."""

@@ -1,0 +1,61 @@
+"""Handlers of `/v1`: trending developers, one developer, events, and who the caller is."""
+
+from aiohttp import web
+from github_client.trending import parse_developers
+
+from github_client import lifetimes
+from github_client.credentials import credential_in
+from github_client.parameters import login
+from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
+from github_client.service import CATALOGUE, GITHUB, TRENDING
+from github_client.trending_pages import trending_request
+from service_kit.answers import Meta, envelope
+from service_kit.errors import Unauthorized
+from service_kit.query import Query
+
+
+async def list_trending_developers(request: web.Request) -> web.Response:
+    """The rows of one trending page, best first."""
+    wanted = trending_request(Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
+    answer = await request.app[TRENDING].fetch("/developers", wanted, parse_developers)
+    meta = Meta(as_of=answer.as_of, stale=False)
+    return envelope(request, answer.value.rows, meta, lifetime_seconds=lifetimes.TRENDING)
+
+
+async def get_developer(request: web.Request) -> web.Response:
+    """One user or organisation."""
+    name = login("login", request.match_info["login"])
+    caller = credential_in(request.headers.get("Authorization"))
+    answer = await fetch_developer(request.app[GITHUB], name, caller)
+    lifetime = None if answer.personal else lifetimes.DEVELOPER
+    meta = Meta(as_of=answer.as_of, stale=False)
+    return envelope(request, answer.value, meta, lifetime_seconds=lifetime)
+
+
+async def get_me(request: web.Request) -> web.Response:
+    """The developer whose token the caller sends."""
+    caller = credential_in(request.headers.get("Authorization"))
+    if caller is None:
+        raise Unauthorized("This needs your GitHub token: Authorization: Bearer TOKEN.")
+    answer = await fetch_caller(request.app[GITHUB], caller)
+    return envelope(request, answer.value, Meta(as_of=answer.as_of, stale=False), lifetime_seconds=None)
+
+
+async def list_events(request: web.Request) -> web.Response:
+    """What a developer did, newest first."""
+    return await _list_events(request, "events/public")
+
+
+async def list_received_events(request: web.Request) -> web.Response:
+    """What those did whom a developer follows and watches, newest first."""
+    return await _list_events(request, "received_events")
+
+
+async def _list_events(request: web.Request, kind: str) -> web.Response:
+    name = login("login", request.match_info["login"])
+    page = Query(request.rel_url.raw_query_string).page(most=LAST_EVENTS_PAGE)
+    caller = credential_in(request.headers.get("Authorization"))
+    answer = await fetch_events(request.app[GITHUB], name, kind, page, caller)
+    lifetime = None if answer.personal else lifetimes.EVENTS
+    meta = Meta(as_of=answer.as_of, stale=False, page=page, next_page=answer.next_page)
+    return envelope(request, answer.value, meta, lifetime_seconds=lifetime)
