@@ -94,7 +94,7 @@ async def get_developer(request: web.Request) -> web.Response:
 
 
 async def list_received_events(request: web.Request) -> web.Response:
-    """`GET /developers/{login}/events?page=` with a bare token in `Authorization`; `Max-Page` says how far it goes."""
+    """`GET /developers/{login}/events?page=`, a bare token in `Authorization`; `Max-Page` says how far it goes."""
     name = login("login", request.match_info["login"])
     page = Query(request.rel_url.raw_query_string, plus_is_space=False).page(most=LAST_EVENTS_PAGE)
     caller = credential_in(request.headers.get("Authorization"))
