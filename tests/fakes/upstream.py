@@ -50,6 +50,11 @@ class ScriptedUpstream:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
         self._answers.setdefault(path, deque()).append((status, headers or {}, encoded))
 
+    @property
+    def scripted(self) -> frozenset[str]:
+        """The paths that have an answer."""
+        return frozenset(self._answers)
+
     def hang(self, path: str) -> None:
         """Never answer this path."""
         self._hangs.add(path)

@@ -121,8 +121,8 @@ class SearchResult(msgspec.Struct, Generic[T], frozen=True):
     """One page of 30. `total_count` may exceed the 1,000 that GitHub serves, and drifts."""
 
     total_count: int
-    incomplete_results: bool
     items: list[T]
+    incomplete_results: bool = False
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
