@@ -1,0 +1,1 @@
+"""The notifier: takes alerts and delivers what the queue in Postgres holds."""

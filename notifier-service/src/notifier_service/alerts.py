@@ -30,7 +30,7 @@ async def post_alert(request: web.Request) -> web.Response:
     """Take an alert: 202 once it is stored; 400 for a body that is none. Raises DatabaseUnavailable."""
     try:
         alert = _decoder.decode(await request.read())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The body is not an alert: {error}") from error
     message_id = await enqueue_alert(request.app[QUEUE], alert)
     return web.json_response({"message_id": message_id}, status=202)
