@@ -1,13 +1,13 @@
 """Handlers of `/v1`: trending developers, one developer, events, and who the caller is."""
 
 from aiohttp import web
-from github_client.trending import parse_developers
 
 from github_client import lifetimes
 from github_client.credentials import credential_in
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
 from github_client.service import CATALOGUE, GITHUB, TRENDING
+from github_client.trending import parse_developers
 from github_client.trending_pages import trending_request
 from service_kit.answers import Meta, envelope
 from service_kit.errors import Unauthorized

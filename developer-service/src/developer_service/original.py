@@ -4,7 +4,6 @@ from datetime import datetime
 
 import msgspec
 from aiohttp import web
-from github_client.trending import TrendingDeveloper, parse_developers
 
 from github_client import lifetimes
 from github_client.credentials import caller_credential, credential_in
@@ -12,6 +11,7 @@ from github_client.models import Developer, Event
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
 from github_client.service import CATALOGUE, GITHUB, TRENDING
+from github_client.trending import TrendingDeveloper, parse_developers
 from github_client.trending_pages import trending_request
 from service_kit.answers import json_answer
 from service_kit.errors import InvalidParameter

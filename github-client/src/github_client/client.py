@@ -95,9 +95,10 @@ class GitHubClient:
             except UpstreamFault:
                 self.is_reachable = False
                 raise
-            self.is_reachable = True
-            self._warn_of_power(credential, reply.headers)
-            return GitHubReply(reply, credential)
+            else:
+                self.is_reachable = True
+                self._warn_of_power(credential, reply.headers)
+                return GitHubReply(reply, credential)
 
     async def check_operator_credentials(self, checked: set[str]) -> None:
         """Ask `/rate_limit`, which costs nothing, once with each credential, so that a powerful or refused one shows.

@@ -4,13 +4,13 @@ import asyncio
 
 import msgspec
 from aiohttp import web
-from github_client.trending import parse_repositories
 
 from github_client import lifetimes
 from github_client.credentials import credential_in
 from github_client.parameters import repository_in_path
 from github_client.rest import HTML, MARKDOWN, fetch_repository, fetch_repository_and_readme
 from github_client.service import CATALOGUE, GITHUB, TRENDING
+from github_client.trending import parse_repositories
 from github_client.trending_pages import trending_request
 from repo_service.readme_html import sanitise
 from service_kit.answers import Meta, envelope

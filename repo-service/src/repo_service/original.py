@@ -2,13 +2,13 @@
 
 import msgspec
 from aiohttp import web
-from github_client.trending import TrendingRepository, parse_repositories
 
 from github_client import lifetimes
 from github_client.models import Repository
 from github_client.parameters import repository_in_query
 from github_client.rest import MARKDOWN, fetch_repository_and_readme
 from github_client.service import CATALOGUE, GITHUB, TRENDING
+from github_client.trending import TrendingRepository, parse_repositories
 from github_client.trending_pages import trending_request
 from service_kit.answers import json_answer
 from service_kit.errors import ServiceError
