@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
-from github_client.accounts import Accounts
+from github_client.account_store import Accounts
 from github_client.client import GitHubClient
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.languages import LanguageCatalogue

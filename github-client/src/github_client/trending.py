@@ -26,7 +26,7 @@ Row = TypeVar("Row")
 _HEADING = "h1, h2, h3, h4, h5, h6"
 _METADATA = '[itemprop], img[alt^="@"], a[href$="/stargazers"]'
 _LOGIN = re.compile(r"/(?P<login>[A-Za-z0-9][A-Za-z0-9_-]{0,99})")
-_REPOSITORY = re.compile(_LOGIN.pattern.replace("login", "owner") + r"/(?P<name>[A-Za-z0-9._-]{1,100})")
+_REPOSITORY = re.compile(_LOGIN.pattern.replace("login", "owner") + r"/(?P<name>(?!\.\.?$)[A-Za-z0-9._-]{1,100})")
 _LANGUAGE = re.compile(r"/trending/(?:developers/)?(?P<slug>(?!developers$)[^/]+)")
 # Paths with the form of an account or repository that belong to GitHub itself: `/apps/NAME` is a bot, not a person.
 _NOT_ACCOUNTS = frozenset({"apps", "collections", "login", "orgs", "signup", "sponsors", "topics", "trending"})

@@ -9,13 +9,13 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan"},
     "ol": {"start"},
-    "input": {"type", "checked", "disabled"},
     "details": {"open"},
     "source": {"srcset", "media"},
 }
 _TAGS = nh3.ALLOWED_TAGS | {"input", "picture", "source", "section"}
 # GitHub's task lists are disabled checkboxes; an input of any other kind would be a form.
-_TAG_VALUES = {"input": {"type": {"checkbox"}, "disabled": {""}, "checked": {""}}}
+_INPUT_CHECKED = {"input": {"checked": {""}}}
+_INPUT_FORCED = {"input": {"type": "checkbox", "disabled": ""}}
 
 
 def sanitise(html: str) -> str:
@@ -25,7 +25,8 @@ def sanitise(html: str) -> str:
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        tag_attribute_values=_TAG_VALUES,
+        tag_attribute_values=_INPUT_CHECKED,
+        set_tag_attribute_values=_INPUT_FORCED,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
     )
