@@ -14,8 +14,8 @@ _ATTRIBUTES = {
 }
 _TAGS = nh3.ALLOWED_TAGS | {"input", "picture", "source", "section"}
 # GitHub's task lists are disabled checkboxes; an input of any other kind would be a form.
-_INPUT_CHECKED = {"input": {"checked": {""}}}
-_INPUT_FORCED = {"input": {"type": "checkbox", "disabled": ""}}
+_INPUT_KEPT = {"input": {"checked": {""}, "disabled": {""}}}
+_INPUT_FORCED = {"input": {"type": "checkbox"}}
 
 
 def sanitise(html: str) -> str:
@@ -25,7 +25,7 @@ def sanitise(html: str) -> str:
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        tag_attribute_values=_INPUT_CHECKED,
+        tag_attribute_values=_INPUT_KEPT,
         set_tag_attribute_values=_INPUT_FORCED,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
