@@ -8,6 +8,7 @@ from notifier_service.alerts import QUEUE, enqueue_alert, post_alert
 from notifier_service.channels.slack import Slack
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
+from notifier_service.refused_connections import cure
 from notifier_service.settings import NotifierSettings
 from notifier_service.upkeep import Upkeep
 from notifier_service.worker import Worker
@@ -24,6 +25,7 @@ SERVICE = "notifier-service"
 
 def make_app(settings: NotifierSettings) -> web.Application:
     """The application, not yet running. Without Postgres it starts, is not ready, and recovers by itself."""
+    cure()
     app = create_app()
     add_database(app, settings.database_url, SERVICE, essential=True)
     app[QUEUE] = Queue(app[DATABASE])
