@@ -12,14 +12,31 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborNode
 
 from github_client.languages import Language, encoded_slug, language_slug
+from github_client.trending_html import (
+    COUNT,
+    TrendingParseError,
+    count_of,
+    path_of,
+    picture_url,
+    read_html,
+    text_of,
+    whole_number,
+)
 
-PAGE_LIMIT_BYTES = 4 * 1024 * 1024
-"""What a caller should read of a page at most; more is refused here. Pages of 2021 to 2026 have 0.5 to 0.76 MB."""
-TAG_LIMIT = 25_000
-"""Pages have up to 8,700. HTML's nesting rules cost the square of the depth: 25,000 open `<div>` take a second."""
+__all__ = [
+    "Builder",
+    "PopularRepository",
+    "TrendingDeveloper",
+    "TrendingPage",
+    "TrendingParseError",
+    "TrendingRepository",
+    "parse_developers",
+    "parse_language_menu",
+    "parse_repositories",
+]
 
 Row = TypeVar("Row")
 
@@ -31,15 +48,9 @@ _LANGUAGE = re.compile(r"/trending/(?:developers/)?(?P<slug>(?!developers$)[^/]+
 # Paths with the form of an account or repository that belong to GitHub itself: `/apps/NAME` is a bot, not a person.
 _NOT_ACCOUNTS = frozenset({"apps", "collections", "login", "orgs", "signup", "sponsors", "topics", "trending"})
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\b")
-_COUNT = r"[0-9]{1,3}(?:[,，،٬][0-9]{3}){1,4}|[0-9]{1,15}"
-_ONE_COUNT = re.compile(rf"[^0-9]*(?<![.,-])({_COUNT})(?![\w.,，،٬+])(?!\s*[kKmM]\b)[^0-9]*")
-_PERIOD_STARS = re.compile(rf"(?<![^\s])({_COUNT}) stars? (?:today|this week|this month)(?!\w)")
+_PERIOD_STARS = re.compile(rf"(?<![^\s])({COUNT}) stars? (?:today|this week|this month)(?!\w)")
 _NOTHING = "we don't have any trending {}"
 _NOT_READY = "results are currently being dissected"
-
-
-class TrendingParseError(Exception):
-    """The HTML is not a trending page that can be read; the message says why, without any of its text."""
 
 
 class TrendingPage(msgspec.Struct, Generic[Row], frozen=True):
@@ -118,9 +129,9 @@ def parse_language_menu(html: str | bytes) -> tuple[Language, ...]:
     Raises TrendingParseError for a page that is cut or too large.
     """
     languages: dict[str, Language] = {}
-    for link in _document(html).css("#select-menu-language a[href], #languages-menuitems a[href]"):
-        name = _text(link)
-        if found := _LANGUAGE.fullmatch(_path(link)):
+    for link in read_html(html).css("#select-menu-language a[href], #languages-menuitems a[href]"):
+        name = text_of(link)
+        if found := _LANGUAGE.fullmatch(path_of(link)):
             slug = encoded_slug(found["slug"])
         elif link.attributes.get("aria-checked") == "true":
             # The page's own language: choosing it again clears the choice, so its address has no slug.
@@ -133,7 +144,7 @@ def parse_language_menu(html: str | bytes) -> tuple[Language, ...]:
 
 
 def _page(html: str | bytes, kind: str, read: Callable[[int, LexborNode], Row | None]) -> TrendingPage[Row]:
-    document = _document(html)
+    document = read_html(html)
     # A developer's popular repository is an article inside the row's.
     articles = document.css("article:not(article article)")
     rows = [row for rank, article in enumerate(articles, 1) if (row := read(rank, article)) is not None]
@@ -143,24 +154,12 @@ def _page(html: str | bytes, kind: str, read: Callable[[int, LexborNode], Row | 
             raise TrendingParseError(f"{unreadable} of {len(articles)} rows are no {kind}.")
     else:
         document.strip_tags(["script", "style"])
-        said = _text(document.root).replace("’", "'")
+        said = text_of(document.root).replace("’", "'")
         if _NOT_READY in said:
             raise TrendingParseError("GitHub is still making this page.")
         if _NOTHING.format(kind) not in said:
             raise TrendingParseError("There are no rows, and the page does not say so.")
     return TrendingPage(tuple(rows), unreadable)
-
-
-def _document(html: str | bytes) -> LexborHTMLParser:
-    content = html.encode("utf-8", "replace") if isinstance(html, str) else html
-    if len(content) > PAGE_LIMIT_BYTES or content.count(b"<") > TAG_LIMIT:
-        raise TrendingParseError("The page is larger than any trending page.")
-    lowered = content.lower()
-    # Every recorded page closes what it opens; an excerpt may lack <html>, and then has only its rows to close.
-    is_cut = b"<html" in lowered and b"</html" not in lowered
-    if is_cut or lowered.count(b"<article") > lowered.count(b"</article"):
-        raise TrendingParseError("The page is cut.")
-    return LexborHTMLParser(content.decode("utf-8", "replace"))
 
 
 def _repository(rank: int, row: LexborNode) -> TrendingRepository | None:
@@ -172,13 +171,13 @@ def _repository(rank: int, row: LexborNode) -> TrendingRepository | None:
     stars = forks = None
     builders = []
     for link in row.css("a[href]"):
-        path = _path(link).removeprefix(f"/{owner}/{name}")
+        path = path_of(link).removeprefix(f"/{owner}/{name}")
         if path == "/stargazers":
-            stars = _count(link) if stars is None else stars
+            stars = count_of(link) if stars is None else stars
         elif path == "/forks" or path.startswith("/network/members"):  # the latter until 2022
-            forks = _count(link) if forks is None else forks
+            forks = count_of(link) if forks is None else forks
         elif (picture := link.css_first('img[alt^="@"]')) and (login := _login(link)):
-            builders.append(Builder(login, _address(picture)))
+            builders.append(Builder(login, picture_url(picture)))
     language = row.css_first('[itemprop="programmingLanguage"]')
     description, period_stars = _description_and_period_stars(row)
     return TrendingRepository(
@@ -186,7 +185,7 @@ def _repository(rank: int, row: LexborNode) -> TrendingRepository | None:
         owner=owner,
         name=name,
         description=description,
-        language=_text(language) or None,
+        language=text_of(language) or None,
         language_color=_color_beside(language),
         stars=stars,
         forks=forks,
@@ -201,16 +200,16 @@ def _developer(rank: int, row: LexborNode) -> TrendingDeveloper | None:
     login = _login(own) if own else None
     if own is None or login is None:
         return None
-    links = [link for link in row.css("a[href]") if _path(link) == f"/{login}"]
+    links = [link for link in row.css("a[href]") if path_of(link) == f"/{login}"]
     pictures = (picture for link in links if (picture := link.css_first('img[alt^="@"]')))
-    texts = [text for link in links if (text := _text(link))]
-    name = _text(own)
+    texts = [text for link in links if (text := text_of(link))]
+    name = text_of(own)
     popular = next((heading for heading in headings[1:] if _repository_in(heading)), None)
     return TrendingDeveloper(
         rank=rank,
         login=login,
         name=None if name in {"", login} and len(texts) < 2 else name,
-        avatar_url=_address(next(pictures, None)),
+        avatar_url=picture_url(next(pictures, None)),
         repository=_popular(popular),
     )
 
@@ -220,32 +219,32 @@ def _popular(heading: LexborNode | None) -> PopularRepository | None:
     if heading is None or place is None:
         return None
     beside = heading.next
-    while beside is not None and not _text(beside):
+    while beside is not None and not text_of(beside):
         beside = beside.next
-    return PopularRepository(*place, description=_text(beside) or None)
+    return PopularRepository(*place, description=text_of(beside) or None)
 
 
 def _description_and_period_stars(row: LexborNode) -> tuple[str | None, int | None]:
     """The first paragraph, and the count that stands elsewhere in the row's text: either may look like the other."""
-    paragraph = next((each for each in row.css("p") if _text(each) and not each.css_first(_METADATA)), None)
-    description = _text(paragraph) or None
-    outside = _spaced(row)
+    paragraph = next((each for each in row.css("p") if text_of(each) and not each.css_first(_METADATA)), None)
+    description = text_of(paragraph) or None
+    outside = text_of(row, " ")
     if paragraph is not None:
-        outside = outside.replace(_spaced(paragraph), " ", 1)
+        outside = outside.replace(text_of(paragraph, " "), " ", 1)
     found = _PERIOD_STARS.findall(outside)
     if not found and description and (only := _PERIOD_STARS.fullmatch(description)):
-        return None, _number(only[1])
-    return description, _number(found[-1]) if found else None
+        return None, whole_number(only[1])
+    return description, whole_number(found[-1]) if found else None
 
 
 def _repository_in(heading: LexborNode | None) -> tuple[str, str] | None:
     link = heading.css_first("a[href]") if heading else None
-    found = _REPOSITORY.fullmatch(_path(link)) if link else None
+    found = _REPOSITORY.fullmatch(path_of(link)) if link else None
     return (found["owner"], found["name"]) if found and found["owner"] not in _NOT_ACCOUNTS else None
 
 
 def _login(link: LexborNode) -> str | None:
-    found = _LOGIN.fullmatch(_path(link))
+    found = _LOGIN.fullmatch(path_of(link))
     return found["login"] if found and found["login"] not in _NOT_ACCOUNTS else None
 
 
@@ -254,31 +253,3 @@ def _color_beside(language: LexborNode | None) -> str | None:
     dot = parent.css_first('[style*="background-color"]') if parent else None
     found = _COLOR.search(dot.attributes.get("style") or "") if dot else None
     return found[0] if found else None
-
-
-def _count(node: LexborNode) -> int | None:
-    """The one whole number of a text, or None: "1.2k" is a rounded number and "1.234" could be two things."""
-    found = _ONE_COUNT.fullmatch(_text(node))
-    return _number(found[1]) if found else None
-
-
-def _number(digits: str) -> int:
-    return int(re.sub(r"\D", "", digits))
-
-
-def _path(link: LexborNode) -> str:
-    address = (link.attributes.get("href") or "").removeprefix("https://github.com")
-    return re.split(r"[?#]", address, maxsplit=1)[0]
-
-
-def _address(picture: LexborNode | None) -> str | None:
-    source = picture.attributes.get("src") if picture else None
-    return source if source and re.match("https?://", source) else None
-
-
-def _text(node: LexborNode | None) -> str:
-    return " ".join(node.text().split()) if node else ""
-
-
-def _spaced(node: LexborNode) -> str:
-    return " ".join(node.text(separator=" ").split())
