@@ -12,8 +12,6 @@ import msgspec
 _SLUG_SAFE = "*()'+!"
 # What the original client's missing escaping loses: a fragment, a parameter, a percent sign, a space.
 _LOST_UNESCAPED = frozenset("#&%+")
-# Longest name of Linguist: 36 characters. difflib's time grows with the square of the text.
-_NEAREST_TEXT_LIMIT = 64
 _POPULAR = ("JavaScript", "Python", "Java", "TypeScript", "Go", "Rust", "Swift", "Kotlin", "PHP", "Ruby", "C", "Vue")
 
 
@@ -82,10 +80,10 @@ class LanguageCatalogue:
     def nearest(self, text: str, n: int = 3) -> tuple[str, ...]:
         """Up to `n` names that resemble `text`, the nearest first; none where nothing comes near.
 
-        Only the first 64 characters are compared, which bounds the time at some milliseconds.
+        Some milliseconds, whatever the text: of one much longer than every name difflib compares the lengths alone.
         """
         folded = self._known.name_by_folded
-        close = difflib.get_close_matches(text[:_NEAREST_TEXT_LIMIT].casefold(), folded, n)
+        close = difflib.get_close_matches(text.casefold(), folded, n)
         return tuple(folded[match] for match in close)
 
     def update(self, menu: Sequence[Language]) -> bool:

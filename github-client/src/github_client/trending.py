@@ -133,7 +133,7 @@ def parse_language_menu(html: str | bytes) -> tuple[Language, ...]:
         name = text_of(link)
         if found := _LANGUAGE.fullmatch(path_of(link)):
             slug = encoded_slug(found["slug"])
-        elif link.attributes.get("aria-checked") == "true":
+        elif link.attrs.get("aria-checked") == "true":
             # The page's own language: choosing it again clears the choice, so its address has no slug.
             slug = language_slug(name)
         else:
@@ -251,5 +251,5 @@ def _login(link: LexborNode) -> str | None:
 def _color_beside(language: LexborNode | None) -> str | None:
     parent = language.parent if language else None
     dot = parent.css_first('[style*="background-color"]') if parent else None
-    found = _COLOR.search(dot.attributes.get("style") or "") if dot else None
+    found = _COLOR.search(dot.attrs.get("style") or "") if dot else None
     return found[0] if found else None

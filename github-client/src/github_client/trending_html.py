@@ -37,13 +37,13 @@ def text_of(node: LexborNode | None, separator: str = "") -> str:
 
 def path_of(link: LexborNode) -> str:
     """The path of a link's address on GitHub, without query and fragment; elsewhere the whole address."""
-    address = (link.attributes.get("href") or "").removeprefix("https://github.com")
-    return re.split(r"[?#]", address, maxsplit=1)[0]
+    address = (link.attrs.get("href") or "").removeprefix("https://github.com")
+    return address.partition("#")[0].partition("?")[0]
 
 
 def picture_url(picture: LexborNode | None) -> str | None:
     """The address of an `img`; None if it is no web address."""
-    source = picture.attributes.get("src") if picture else None
+    source = picture.attrs.get("src") if picture else None
     return source if source and re.match("https?://", source) else None
 
 

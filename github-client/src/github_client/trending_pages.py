@@ -14,12 +14,11 @@ from github_client.client import TIMEOUT_SECONDS, USER_AGENT
 from github_client.languages import LanguageCatalogue
 from github_client.models import Answer
 from github_client.trending import TrendingParseError, parse_language_menu
+from github_client.trending_html import PAGE_LIMIT_BYTES
 from service_kit.client import fetch
 from service_kit.errors import UnprocessableParameter, UpstreamFault, UpstreamLimited, UpstreamStatus
 from service_kit.query import Query
 
-PAGE_LIMIT_BYTES = 4 * 1024 * 1024
-"""Recorded pages have up to 0.6 MB."""
 SINCE = ("daily", "weekly", "monthly")
 RETRY_AFTER_LIMIT_SECONDS = 60
 T = TypeVar("T")
