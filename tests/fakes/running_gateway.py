@@ -1,0 +1,71 @@
+"""A gateway on a real port, as its process would run it, in front of four fake services."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+
+from gateway.app import Settings, make_app
+from gateway.routes import Service
+from service_kit.server import make_runner
+from tests.fakes.service import FakeService
+
+
+class RunningGateway:
+    """Where it listens, its application, and the services behind it."""
+
+    def __init__(self, port: int, app: web.Application, services: Mapping[Service, FakeService]) -> None:
+        self.port = port
+        self.app = app
+        self.services = services
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def seen_by_all(self) -> list[str]:
+        """Every target that reached any service."""
+        return [target for service in self.services.values() for target in service.targets]
+
+    async def exchange(self, sent: bytes, *, timeout_seconds: float = 5.0) -> bytes:
+        """Send bytes on a connection of their own; everything that comes back until the gateway closes it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(sent)
+            async with asyncio.timeout(timeout_seconds):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running_gateway(**settings: str) -> AsyncIterator[RunningGateway]:
+    """Start the services and the gateway; `settings` are further environment variables, or replace its own."""
+    services = {service: FakeService(service) for service in Service}
+    async with AsyncExitStack() as stack:
+        for service in services.values():
+            await service.server.start_server()
+            stack.push_async_callback(service.server.close)
+        port = unused_port()
+        environment = {
+            "GATEWAY_PORT": str(port),
+            "repo_service_url": services[Service.REPO].url,
+            "developer_service_url": services[Service.DEVELOPER].url,
+            "search_service_url": services[Service.SEARCH].url,
+            "notifier_service_url": services[Service.NOTIFIER].url,
+            **settings,
+        }
+        app = make_app(Settings.model_validate(environment))
+        runner = make_runner(app)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield RunningGateway(port, app, services)
+
+
+@asynccontextmanager
+async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A caller that changes nothing: no decompression, no cookies."""
+    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session

@@ -1,0 +1,119 @@
+"""Which header fields go on, and what `X-Forwarded-For` may say."""
+
+from ipaddress import ip_network
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.headers import answer_headers, forwarded_for, request_headers
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+HOP_BY_HOP = [
+    ("Keep-Alive", "timeout=5"),
+    ("Proxy-Authenticate", "Basic"),
+    ("Proxy-Authorization", "Basic x"),
+    ("Proxy-Connection", "keep-alive"),
+    ("TE", "trailers"),
+    ("Trailer", "X"),
+    ("Transfer-Encoding", "chunked"),
+    ("Upgrade", "websocket"),
+    ("HTTP2-Settings", "x"),
+]
+
+
+def of(*fields: tuple[str, str]) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict(fields))
+
+
+def passed_on(*fields: tuple[str, str]) -> dict[str, str]:
+    headers = request_headers(of(*fields), "192.0.2.1", "request-id-1")
+    assert headers.popone("X-Forwarded-For") == "192.0.2.1"
+    assert headers.popone("X-Request-Id") == "request-id-1"
+    return dict(headers)
+
+
+def answered(*fields: tuple[str, str]) -> list[tuple[str, str]]:
+    headers = answer_headers(of(*fields), "request-id-1")
+    assert headers.popone("X-Request-Id") == "request-id-1"
+    return list(headers.items())
+
+
+@pytest.mark.parametrize("field", HOP_BY_HOP, ids=lambda field: field[0])
+def test_fields_of_one_connection_stay_on_it(field: tuple[str, str]) -> None:
+    kept = ("Accept", "*/*")
+    assert passed_on(field, kept) == {"Accept": "*/*"}
+    assert answered(field, kept) == [kept]
+
+
+def test_fields_named_by_connection_stay_on_it() -> None:
+    fields = (("Connection", "close, X-One"), ("connection", "x-two"), ("X-One", "1"), ("X-TWO", "2"), ("X-Three", "3"))
+    assert passed_on(*fields) == {"X-Three": "3"}
+    assert answered(*fields) == [("X-Three", "3")]
+
+
+def test_connection_cannot_name_what_the_gateway_adds() -> None:
+    assert passed_on(("Connection", "X-Forwarded-For, X-Request-Id")) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "X-Request-Id"]
+)
+def test_a_caller_cannot_pretend_to_be_a_proxy(name: str) -> None:
+    assert passed_on((name, "pretended"), (name.lower(), "again")) == {}
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "Content-Encoding", "Expect"])
+def test_what_describes_the_body_as_it_came_does_not_go_on(name: str) -> None:
+    assert passed_on((name, "x")) == {}
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "X_Request_Id", "X.Y", "X!", "Ä"])
+def test_names_that_could_pass_for_others_do_not_go_on(name: str) -> None:
+    assert passed_on((name, "x")) == {}
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "a\rb", "a\nb", "a\x1bb", "a\x7fb", "a\udcffb"])
+def test_values_that_cannot_be_written_do_not_go_on(value: str) -> None:
+    assert passed_on(("User-Agent", value)) == {}
+    assert answered(("X-Note", value)) == []
+
+
+def test_everything_else_goes_on_in_order_and_repeated() -> None:
+    fields = (
+        ("Content-Encoding", "gzip"),
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("Max-Page", "7"),
+        ("X-Note", "ä\t中"),
+        ("Content-Length", "3"),
+    )
+    assert answered(*fields) == list(fields)
+
+
+def test_the_length_of_a_chunked_answer_is_not_believed() -> None:
+    assert answered(("Transfer-Encoding", "chunked"), ("Content-Length", "3")) == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "offered", "expected"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.7"], "192.0.2.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7"], "198.51.100.7, 10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7, 10.0.0.2"], "198.51.100.7, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7", "10.0.0.2"], "198.51.100.7, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.7"], "198.51.100.7, 10.0.0.1"),
+        ("10.0.0.1", ["10.9.9.9, 198.51.100.7, 10.0.0.2"], "198.51.100.7, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7, unknown"], "10.0.0.1"),
+        ("10.0.0.1", ['198.51.100.7, "evil'], "10.0.0.1"),
+        ("fd00::1", ["2001:db8::7"], "2001:db8::7, fd00::1"),
+        ("::ffff:10.0.0.1", ["198.51.100.7"], "198.51.100.7, ::ffff:10.0.0.1"),
+    ],
+)
+def test_an_address_is_believed_if_a_trusted_proxy_wrote_it(peer: str, offered: list[str], expected: str) -> None:
+    assert forwarded_for(peer, offered, PROXIES) == expected
+
+
+def test_nobody_is_trusted_unless_named() -> None:
+    assert forwarded_for("127.0.0.1", ["198.51.100.7"], ()) == "127.0.0.1"
