@@ -19,6 +19,7 @@ log = structlog.get_logger()
 def create_app() -> web.Application:
     """An application with request ids, one access-log line a request, mapped errors, health and metrics."""
     app = web.Application(middlewares=[log_access, answer_errors], client_max_size=BODY_LIMIT_BYTES)
+    app.on_response_prepare.append(name_no_version)
     app[METRICS] = Metrics()
     app[CHECKS] = {}
     app.router.add_get("/health/live", get_live)
@@ -77,4 +78,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         log.exception("request.failed")
         if ALERTS in request.app:
             request.app[ALERTS].report(error)
+        if request.writer.output_size > 0:
+            raise  # half an answer is out: a second one behind it would be read as its end
         return problem_response(None, path)
+
+
+async def name_no_version(_request: web.Request, response: web.StreamResponse) -> None:
+    """A signal before each answer's head is written: aiohttp would name its version and Python's."""
+    response.headers["Server"] = "wegit"

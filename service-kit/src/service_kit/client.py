@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import aiohttp
@@ -75,24 +76,31 @@ async def fetch(
     Raises UpstreamStatus (400 and more), UpstreamUnreachable, UpstreamTimeout, or UpstreamFault for a body that is
     cut, broken or larger than the limit (counted after decompression).
     """
-    deadline = asyncio.get_running_loop().time() + timeout_seconds
-    token = _deadline.set(deadline)
-    try:
+    with deadline(timeout_seconds) as end:
         async with session.request(method, url, headers=headers, json=json, allow_redirects=False) as response:
-            body = await read_body(response, body_limit_bytes, deadline)
+            body = await read_body(response, body_limit_bytes, end)
             return Reply(response.status, response.headers, body)
+
+
+@contextmanager
+def deadline(timeout_seconds: float) -> Iterator[float]:
+    """All calls made inside, all their tries, raise UpstreamTimeout once this is over; gives its end (loop time)."""
+    end = asyncio.get_running_loop().time() + timeout_seconds
+    token = _deadline.set(end)
+    try:
+        yield end
     finally:
         _deadline.reset(token)
 
 
-async def read_body(response: ClientResponse, limit_bytes: int, deadline: float | None = None) -> bytes:
-    """Read a whole body of at most `limit_bytes`, until `deadline` (loop time).
+async def read_body(response: ClientResponse, limit_bytes: int, end: float | None = None) -> bytes:
+    """Read a whole body of at most `limit_bytes`, until `end` (loop time).
 
     Raises UpstreamTimeout or UpstreamFault.
     """
     chunks = bytearray()
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(end):
             async for chunk in response.content.iter_any():
                 chunks += chunk
                 if len(chunks) > limit_bytes:
@@ -149,8 +157,8 @@ _try_number: ContextVar[int] = ContextVar("try_number", default=1)
 
 
 async def _sleep_within_deadline(seconds: float) -> None:
-    deadline = _deadline.get()
-    if deadline is not None and asyncio.get_running_loop().time() + seconds >= deadline:
+    end = _deadline.get()
+    if end is not None and asyncio.get_running_loop().time() + seconds >= end:
         raise UpstreamTimeout("The upstream did not answer in time.")
     await asyncio.sleep(seconds)
 
@@ -172,7 +180,8 @@ def log_request(metrics: Metrics, *, path_is_secret: bool) -> aiohttp.ClientMidd
             async with asyncio.timeout_at(_deadline.get()):
                 response = await handler(request)
             outcome = str(response.status)
-            log.info("upstream.answered", **facts, status=response.status, duration_ms=_since(started))
+            level = "debug" if request.url.raw_path.endswith("/health/live") else "info"
+            getattr(log, level)("upstream.answered", **facts, status=response.status, duration_ms=_since(started))
             return response
         except TimeoutError as error:
             outcome = "timeout"

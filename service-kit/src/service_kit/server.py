@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from service_kit.errors import problem_response
 from service_kit.logging import configure_logging
 from service_kit.settings import ServiceSettings, SettingsT, load_settings
 
@@ -25,6 +26,7 @@ REFUSAL_HEADERS = {
     "Content-Type": "application/problem+json",
     "Cache-Control": "no-store",
     "Access-Control-Allow-Origin": "*",
+    "Server": "wegit",
 }
 log = structlog.get_logger()
 
@@ -64,8 +66,15 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+
+        async def handle(request: Any) -> web.StreamResponse:
+            try:
+                return await made.request_handler(request)
+            except web.HTTPExpectationFailed as error:  # raised before any middleware, with the header in its text
+                return problem_response(error, request.rel_url.raw_path)
+
         return RefusingServer(
-            made.request_handler,
+            handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
