@@ -14,6 +14,7 @@ import pytest
 
 from tests.fakes.slack import BROKEN, HANGS, SECRET_PATH, FakeSlack, fake_slack
 from tests.queue_database import QueueDatabase, eventually
+from tests.throwaway_postgres import ThrowawayPostgres
 
 TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"
 
@@ -22,6 +23,15 @@ TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"
 async def slack() -> AsyncIterator[FakeSlack]:
     async with fake_slack() as slack:
         yield slack
+
+
+@pytest.fixture
+def durable_postgres(own_postgres: ThrowawayPostgres) -> ThrowawayPostgres:
+    """What was committed survives a kill, as in production: the throwaway ones trade that for speed."""
+    QueueDatabase(own_postgres.url).rows("""
+        do $$ begin execute format('alter database %I set synchronous_commit = on', current_database()); end $$
+    """)
+    return own_postgres
 
 
 class Notifier:
@@ -35,7 +45,6 @@ class Notifier:
             "DATABASE_URL": database_url,
             "SLACK_WEBHOOK_URL": slack_url,
             "PORT": str(port),
-            "LOG_LEVEL": "debug",
         }
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -119,17 +128,17 @@ async def test_stopped_notifier_leaves_its_rows_to_others_at_once(
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_delivering_again_when_postgres_is_back(
-    own_postgres: Any, slack: FakeSlack, start: Start, end: str
+    durable_postgres: ThrowawayPostgres, slack: FakeSlack, start: Start, end: str
 ) -> None:
-    tables = QueueDatabase(own_postgres.url)
-    notifier = start(own_postgres.url)
+    tables = QueueDatabase(durable_postgres.url)
+    notifier = start(durable_postgres.url)
     await notifier.becomes(ready=True)
     tables.enqueue(1)
     await eventually(lambda: slack.taken)
-    await asyncio.to_thread(getattr(own_postgres, end))
+    await asyncio.to_thread(getattr(durable_postgres, end))
     await notifier.becomes(ready=False)
     assert notifier.process.poll() is None
-    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(durable_postgres.start)
     tables.enqueue(2)
 
     assert await eventually(lambda: len(slack.taken) == 2) < 5
@@ -138,32 +147,32 @@ async def test_delivering_again_when_postgres_is_back(
 
 
 async def test_what_was_sent_as_postgres_went_away_is_not_sent_again(
-    own_postgres: Any, slack: FakeSlack, start: Start
+    durable_postgres: ThrowawayPostgres, slack: FakeSlack, start: Start
 ) -> None:
-    tables = QueueDatabase(own_postgres.url)
-    notifier = start(own_postgres.url)
+    tables = QueueDatabase(durable_postgres.url)
+    notifier = start(durable_postgres.url)
     await notifier.becomes(ready=True)
     slack.will_answer_when_told()
     tables.enqueue(1)
     await eventually(lambda: slack.received)
-    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(durable_postgres.kill)
     slack.tell()
-    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(durable_postgres.start)
 
     await eventually(lambda: tables.outcomes() == ["delivered"])
     assert len(slack.received) == 1
 
 
 async def test_notifier_that_starts_before_postgres_delivers_once_it_is_there(
-    own_postgres: Any, slack: FakeSlack, start: Start
+    durable_postgres: ThrowawayPostgres, slack: FakeSlack, start: Start
 ) -> None:
-    tables = QueueDatabase(own_postgres.url)
+    tables = QueueDatabase(durable_postgres.url)
     tables.enqueue(1)
-    await asyncio.to_thread(own_postgres.stop)
-    notifier = start(own_postgres.url)
+    await asyncio.to_thread(durable_postgres.stop)
+    notifier = start(durable_postgres.url)
     await eventually(lambda: b"service.started" in notifier.log.read_bytes(), 10)
     assert not await notifier.ready()
-    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(durable_postgres.start)
 
     await eventually(lambda: slack.taken)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import select
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -157,6 +158,18 @@ async def test_claim_counts_the_attempt_and_takes_a_lease(queue: Queue, tables: 
     assert tables.rows(
         "select state, attempt, worker, lease_until between now() + '8 s' and now() + '10 s' from delivery"
     ) == [("running", 1, queue.worker, True)]
+
+
+async def test_claim_passes_over_what_another_one_is_claiming(queue: Queue, tables: QueueDatabase) -> None:
+    tables.enqueue(1)
+    tables.enqueue(2)
+    other = psycopg2.connect(tables.url)
+    other.cursor().execute("select id from delivery where id = 1 for update")
+    started = time.monotonic()
+
+    assert [one.id for one in await queue.claim("slack", 2)] == [2]
+    assert time.monotonic() - started < 1
+    other.close()
 
 
 async def test_two_workers_never_claim_the_same_delivery(database: Database, tables: QueueDatabase) -> None:
