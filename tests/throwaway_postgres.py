@@ -62,7 +62,8 @@ class ThrowawayPostgres:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                return psycopg2.connect(self.url).close()
+                psycopg2.connect(self.url).close()
+                return
             except psycopg2.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError(f"Postgres did not start:\n{self.log}") from None

