@@ -80,4 +80,6 @@ CMD ["python", "-m", "migrations.apply"]
 FROM service-kit AS imitation-github
 COPY local ./local
 USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "from socket import create_connection; create_connection(('127.0.0.1', 8080), 4)"]
 CMD ["python", "-m", "local.imitation_github", "--host", "0.0.0.0", "--port", "8080"]
