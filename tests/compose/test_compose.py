@@ -28,7 +28,7 @@ def test_nothing_starts_without_a_secret(secret: str, tmp_path: Path) -> None:
     settings = {"SECRET_KEY": "k" * 32, "POSTGRES_PASSWORD": "p"}
     del settings[secret]
     project = ComposeProject("wegit-test-refused", tmp_path / "env", settings)
-    started = project.run("up", "--detach", check=False)
+    started = project.run("up", "--detach", "--no-build", "--pull", "never", check=False)
     assert started.returncode != 0
     assert secret in started.stderr
     assert "make .env" in started.stderr
