@@ -84,10 +84,10 @@ async def test_posted_alert_reaches_slack_at_once_and_is_recorded(
 async def test_same_error_of_two_replicas_in_one_minute_is_one_message(
     notifier: Client, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
-    ids = [(await (await notifier.post("/internal/alerts", json=ALERT)).json())["message_id"] for _ in range(3)]
+    for _ in range(3):
+        await notifier.post("/internal/alerts", json=ALERT)
     await eventually(tables.outcomes)
 
-    assert len(set(ids)) == 1
     assert tables.rows("select occurrences from message") == [(3,)]
     assert len(slack.received) == 1
 
@@ -187,7 +187,7 @@ async def test_limit_is_obeyed_for_the_whole_channel(notifier: Client, slack: Fa
     refused, *taken = slack.received
     assert refused.status == 429
     assert [one.at - refused.at >= 2.0 for one in taken] == [True, True]
-    assert sorted(tables.outcomes()) == ["delivered", "delivered", "failed"]
+    await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "delivered", "failed"])
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ async def test_crashing_channel_is_a_failed_try_and_an_alert(
 
     monkeypatch.setattr(slack_module, "wording", crash_on_the_first)
     tables.enqueue(1)
-    await eventually(lambda: slack.taken)
+    await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "failed"])
 
     assert "*notifier-service*: `RuntimeError` at test_notifier.py" in slack.taken[0]
     assert tables.rows("select attempt, last_error from delivery") == [(1, "unexpected RuntimeError")]

@@ -1,16 +1,15 @@
-"""Alerts on their way into the queue: from the services that have no database, and from the notifier itself."""
+"""Alerts of the services that have no database, on their way into the queue."""
 
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
-from notifier_service.queue import Queue
 from service_kit.alerts import Alert
 from service_kit.errors import InvalidRequest
+from service_kit.notifications import enqueue_alerts
 from service_kit.redaction import redact
 
-QUEUE = web.AppKey("queue", Queue)
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -32,19 +31,15 @@ async def post_alert(request: web.Request) -> web.Response:
         alert = _decoder.decode(await request.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The body is not an alert: {error}") from error
-    message_id = await enqueue_alert(request.app[QUEUE], alert)
-    return web.json_response({"message_id": message_id}, status=202)
+    await enqueue_alerts(request.app)(_storable(alert))
+    return web.Response(status=202)
 
 
-async def enqueue_alert(queue: Queue, alert: Alert) -> int:
-    """Store an alert, or count a known one up; return the message's id. Redacted here, whatever the sender did."""
-    body = {
-        name: _storable(value)
+def _storable(alert: Alert) -> Alert:
+    """Redacted, whatever the sender did; and without NUL, which jsonb does not take."""
+    texts = {
+        name: redact(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
         for name, value in msgspec.structs.asdict(alert).items()
-        if name != "occurrences"  # the queue counts them
+        if isinstance(value, str)
     }
-    return await queue.enqueue("alert", msgspec.json.encode(body), alert.dedup_key, alert.occurrences)
-
-
-def _storable(text: str) -> str:
-    return redact(text).replace("\0", "\N{REPLACEMENT CHARACTER}")  # jsonb takes no NUL
+    return msgspec.structs.replace(alert, **texts)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from notifier_service.alerts import QUEUE, enqueue_alert, post_alert
+from notifier_service.alerts import post_alert
 from notifier_service.channels.slack import Slack
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
@@ -12,12 +12,13 @@ from notifier_service.refused_connections import cure
 from notifier_service.settings import NotifierSettings
 from notifier_service.upkeep import Upkeep
 from notifier_service.worker import Worker
-from service_kit.alerts import ALERTS, Alert, Deliver, alerts
+from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
 from service_kit.client import open_session
 from service_kit.database import DATABASE, add_database
 from service_kit.health import CHECKS, Check
 from service_kit.metrics import METRICS
+from service_kit.notifications import enqueue_alerts
 from service_kit.tasks import running
 
 SERVICE = "notifier-service"
@@ -28,15 +29,15 @@ def make_app(settings: NotifierSettings) -> web.Application:
     cure()
     app = create_app()
     add_database(app, settings.database_url, SERVICE, essential=True)
-    app[QUEUE] = Queue(app[DATABASE])
     app.router.add_post("/internal/alerts", post_alert)
-    app.cleanup_ctx.append(alerts(SERVICE, _own_alerts))
+    app.cleanup_ctx.append(alerts(SERVICE, enqueue_alerts))
 
     async def deliveries(app: web.Application) -> AsyncIterator[None]:
         async with open_session(app[METRICS], path_is_secret=True) as session:
+            queue = Queue(app[DATABASE])
             channel = Slack(session, settings.slack_webhook_url)
-            worker = Worker(app[QUEUE], channel, app[ALERTS].report)
-            upkeep = Upkeep(app[QUEUE], worker.wake)
+            worker = Worker(queue, channel, app[ALERTS].report)
+            upkeep = Upkeep(queue, worker.wake)
             listener = Listener(app[DATABASE], worker.wake)
             checks["deliveries"] = Check(worker.is_well, essential=True)
             checks["upkeep"] = Check(upkeep.is_well, essential=True)
@@ -46,10 +47,3 @@ def make_app(settings: NotifierSettings) -> web.Application:
     checks = app[CHECKS]
     app.cleanup_ctx.append(deliveries)
     return app
-
-
-def _own_alerts(app: web.Application) -> Deliver:
-    async def deliver(alert: Alert) -> None:
-        await enqueue_alert(app[QUEUE], alert)
-
-    return deliver

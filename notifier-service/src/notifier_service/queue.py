@@ -35,15 +35,6 @@ class Queue:
         self._database = database
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
-    async def enqueue(self, topic: str, body: bytes, dedup_key: str | None, occurrences: int) -> int:
-        """Store a message (`body` is JSON), or count a known one up; return its id."""
-        row = await self._database.fetch_one(
-            QUERIES["enqueue"],
-            {"topic": topic, "body": body.decode(), "dedup_key": dedup_key, "occurrences": occurrences},
-        )
-        assert row is not None
-        return int(row[0])
-
     async def claim(self, channel: str, limit: int) -> list[Claimed]:
         """Take at most `limit` due deliveries of a channel under a lease."""
         rows = await self._database.fetch_all(

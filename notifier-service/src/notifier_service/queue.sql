@@ -1,10 +1,6 @@
 -- The queue's statements. Each bears being run twice: after a lost connection nobody knows whether it took effect.
 -- A delivery is fenced by id, attempt and state: who lost its lease can change nothing.
 
--- name: enqueue
--- nothing → ready: the message and its deliveries, or one more occurrence of a message that is there
-select enqueue_notification(%(topic)s, %(body)s::jsonb, %(dedup_key)s, %(occurrences)s)
-
 -- name: claim
 -- ready → running: the channel's longest due deliveries, each an attempt under a lease
 -- any(array(…)) keeps the primary key in use whatever the planner thinks of the limit.
