@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench clean
+.PHONY: help run demo test check bench .env clean
 
 help: ## name the targets
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,7 +26,7 @@ check: $(STAMP) ## lint, format, types, import contracts
 bench: $(STAMP) ## measure, print tables
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-.env: .env.example ## make the settings file, with fresh secrets where it has none
+.env: ## make the settings file, with fresh secrets where it has none
 	@$(FOUND_PYTHON) -m local.settings_file
 
 clean: ## remove the environment and the tools' caches; the settings file and the data stay

@@ -25,11 +25,11 @@ def main() -> None:
     commands.add_parser("run", help="ask GitHub; data are kept between runs (or in DATABASE_URL, if that is set)")
     commands.add_parser("demo", help="ask an imitation of GitHub: no network, and data of its own")
     is_demo = parser.parse_args().command == "demo"
-    if filled := ensure_settings_file():
-        print(f".env: made fresh {' and '.join(filled)}")
     try:
+        if filled := ensure_settings_file():
+            print(f".env: made fresh {' and '.join(filled)}")
         run(dict(os.environ), is_demo=is_demo)
-    except (StartFailed, PostgresError, stack.PortTaken, ValueError) as error:
+    except (StartFailed, PostgresError, stack.PortTaken, ValueError, OSError) as error:
         sys.exit(f"wegit: {error}")
 
 

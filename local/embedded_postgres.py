@@ -112,6 +112,7 @@ class EmbeddedPostgres:
             "port": PORT,
             "timezone": "UTC",
             "log_timezone": "UTC",
+            "log_checkpoints": "off",
         }
         if not self._is_durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -45,8 +45,8 @@ def read_settings(environment: Mapping[str, str], path: Path = FILE) -> dict[str
 
 def main() -> None:
     """Say what was done, never the values."""
-    if filled := ensure_settings_file():
-        print(f".env: made fresh {' and '.join(filled)}")
+    filled = ensure_settings_file()
+    print(f".env: made fresh {' and '.join(filled)}" if filled else ".env: has its secrets")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which processes make up WeGit, in which order they start, what each is told, and when it is ready."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -39,7 +40,7 @@ def check_port_is_free(host: str, port: int) -> None:
         socket.create_server((host, port)).close()
     except OSError as error:
         raise PortTaken(
-            f"GATEWAY_PORT: cannot listen on {host}:{port} ({error.strerror});"
+            f"GATEWAY_PORT: cannot listen on {host}:{port} ({os.strerror(error.errno or 0)});"
             " stop what listens there (another WeGit?), or set another port"
         ) from None
 
