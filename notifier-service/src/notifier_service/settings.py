@@ -1,16 +1,20 @@
 """The notifier's settings."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
+from yarl import URL
 
 from service_kit.settings import Port, PostgresUrl, ServiceSettings
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        # As aiohttp will read it: what it cannot read it would quote in its complaint.
+        url = URL(value.get_secret_value())
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError("should be an http:// or https:// URL")
     return value
 
