@@ -45,7 +45,7 @@ async def running_gateway(**settings: str) -> AsyncIterator[RunningGateway]:
     services = {service: FakeService(service) for service in Service}
     async with AsyncExitStack() as stack:
         for service in services.values():
-            await service.server.start_server()
+            await service.server.start_server(auto_decompress=False)
             stack.push_async_callback(service.server.close)
         port = unused_port()
         environment = {

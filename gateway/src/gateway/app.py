@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 from typing import Annotated
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -17,6 +17,7 @@ from gateway.routes import ORIGINAL_PREFIX, ROUTES, Service
 from gateway.target import check_target
 from service_kit.alerts import alerts
 from service_kit.app import create_app
+from service_kit.errors import InvalidRequest
 from service_kit.health import CHECKS
 from service_kit.metrics import METRICS
 from service_kit.settings import HttpUrl, Port, ServiceSettings
@@ -57,7 +58,7 @@ class Settings(ServiceSettings):
 def make_app(settings: Settings) -> web.Application:
     """The application, ready to run."""
     app = create_app()
-    app.middlewares.append(refuse_bad_targets)
+    app.middlewares.append(refuse_ambiguous)
     app.on_response_prepare.append(open_to_all_origins)
     app[TRUSTED_PROXIES] = settings.trusted_proxies
     app.cleanup_ctx.append(_upstreams(settings))
@@ -80,9 +81,11 @@ def _add(app: web.Application, path: str, methods: tuple[str, ...], handler: Han
 
 
 @web.middleware
-async def refuse_bad_targets(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Before the routes decide: a path with two readings is refused even where one of them leads nowhere."""
+async def refuse_ambiguous(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Before the routes decide: what has two readings is refused even where one of them leads nowhere."""
     check_target(request.raw_path)
+    if request.version < HttpVersion10 or (request.version < HttpVersion11 and "Transfer-Encoding" in request.headers):
+        raise InvalidRequest("HTTP before 1.0, or 1.0 with Transfer-Encoding, is not spoken here.")
     return await handler(request)
 
 

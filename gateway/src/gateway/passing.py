@@ -1,6 +1,8 @@
 """Passing on: one request to one service and its answer back, unchanged, as a stream."""
 
 import asyncio
+import socket
+import struct
 
 import aiohttp
 import structlog
@@ -21,6 +23,8 @@ ANSWER_TIMEOUT_SECONDS = 15.0
 IDLE_TIMEOUT_SECONDS = 30.0
 """Between two parts of an answer's body."""
 REQUEST_BODY_TIMEOUT_SECONDS = 15.0
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 log = structlog.get_logger()
 
 
@@ -46,24 +50,41 @@ class Upstream:
 
         Raises UpstreamUnreachable, UpstreamTimeout or UpstreamFault, which name the service.
         """
+        # An origin of ours and a path that begins with a slash: nothing in it can change the host.
+        url = URL(self._origin + target, encoded=True)
         try:
             with deadline(ANSWER_TIMEOUT_SECONDS):
-                return await self._session.request(
-                    method,
-                    # An origin of ours and a path that begins with a slash: nothing in it can change the host.
-                    URL(self._origin + target, encoded=True),
-                    headers=headers,
-                    skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                    data=body,
-                    allow_redirects=False,
-                    timeout=self._timeout,
-                )
+                try:
+                    return await self._send(method, url, headers, body)
+                except UpstreamUnreachable as error:
+                    if method not in _SAFE_METHODS or not _is_broken(error):
+                        raise
+                    return await self._send(method, url, headers, body)
         except UpstreamTimeout:
             raise UpstreamTimeout(f"The {self._service} did not answer in time.") from None
         except UpstreamUnreachable:
             raise UpstreamUnreachable(f"The {self._service} cannot be reached.") from None
         except UpstreamFault:
             raise UpstreamFault(f"The {self._service} gave an answer that is not HTTP.") from None
+
+    async def _send(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        return await self._session.request(
+            method,
+            url,
+            headers=headers,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            data=body,
+            allow_redirects=False,
+            timeout=self._timeout,
+        )
+
+
+def _is_broken(error: UpstreamUnreachable) -> bool:
+    """Whether there was a connection: perhaps a kept one that the service was closing just then (RFC 9112, 9.3.1)."""
+    cause = error.__cause__
+    return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
 UPSTREAMS = web.AppKey("upstreams", dict[Service, Upstream])
@@ -115,10 +136,19 @@ async def _relay(answer: aiohttp.ClientResponse, response: web.StreamResponse, r
     except UpstreamFault as error:
         # Its beginning is out: only a connection that breaks tells the caller that the end is missing.
         log.warning("upstream.body_broken", host=answer.url.host, error=error.detail)
-        if request.transport is not None:
-            request.transport.abort()
+        _reset(request.transport)
     except ConnectionError:
         log.info("request.left", host=answer.url.host)
+
+
+def _reset(transport: asyncio.Transport | None) -> None:
+    # Not only closed: to an HTTP/1.0 caller an orderly end would be the answer's end.
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
