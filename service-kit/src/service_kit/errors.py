@@ -176,5 +176,7 @@ def problem_response(error: ServiceError | web.HTTPException | None, path: str) 
 _DETAILS = {
     404: "There is nothing at this path.",
     405: "This path does not take that method; Allow names those it takes.",
+    408: "The request's body did not come in time.",
     413: "The request's body is too large.",
+    417: "The request expects what is not done here.",
 }
