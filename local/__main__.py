@@ -49,9 +49,9 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
     database_url = settings.get("DATABASE_URL")
     if not database_url:
         folder = state_folder("wegit-demo" if is_demo else "wegit", environment)
-        print(f"Postgres keeps its data in {folder}", flush=True)
         cluster = EmbeddedPostgres(folder)
-        database_url = cluster.url
+        database_url = cluster.url  # no secret is in it
+        print(f"Postgres keeps its data in {folder}; while it runs: DATABASE_URL='{database_url}'", flush=True)
         first.append(stack.postgres(cluster.prepare(), database_url))
     announcement = (
         f"ready: the gateway listens on http://{host}:{port}"

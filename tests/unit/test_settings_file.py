@@ -6,14 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from developer_service.app import Settings as DeveloperSettings
 from gateway.app import Settings as GatewaySettings
+from local.settings_file import ROOT, SECRETS, ensure_settings_file, read_settings
 from notifier_service.settings import NotifierSettings
 from repo_service.app import Settings as RepoSettings
 from search_service.app import Settings as SearchSettings
 from service_kit.settings import ServiceSettings
-
-from local.settings_file import ROOT, SECRETS, ensure_settings_file, read_settings
 
 EXAMPLE = ROOT / ".env.example"
 
