@@ -111,6 +111,8 @@ class TrendingPages:
         return Answer(value=rows, as_of=datetime.now(UTC), personal=False)
 
     def _parse(self, html: bytes, parse: Callable[[bytes], Any]) -> Any:
-        rows = parse(html)
-        self._catalogue.update(parse_language_menu(html))
-        return rows
+        page = parse(html)
+        menu = parse_language_menu(html)
+        if not self._catalogue.update(menu):
+            log.warning("trending.menu_refused", languages=len(menu))
+        return page

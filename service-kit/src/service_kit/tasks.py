@@ -8,6 +8,7 @@ import structlog
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+CANCEL_INTERVAL_SECONDS = 0.5
 log = structlog.get_logger()
 
 
@@ -21,8 +22,10 @@ async def running(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterat
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # More than once: Python 3.11's wait_for, which aiopg uses, can swallow a cancellation that meets a result.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_INTERVAL_SECONDS)
 
 
 async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
