@@ -40,6 +40,11 @@ class QueueDatabase:
         """Make every waiting delivery due now."""
         self.rows("update delivery set run_at = now() where state = 'ready'")
 
+    def expire_leases(self, *, of: str = "state = 'running'") -> None:
+        """Let leases run out; when this returns, Postgres has run for long enough for a rescue."""
+        self.rows(f"update delivery set lease_until = now() - interval '1 s' where {of}")
+        self.rows("select pg_sleep(greatest(0, extract(epoch from pg_postmaster_start_time() - now()) + 3.1))")
+
     def outcomes(self) -> list[str]:
         """The outcome of each try, oldest first."""
         return [row[0] for row in self.rows("select outcome from delivery_record order by at, attempt")]

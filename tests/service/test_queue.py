@@ -17,6 +17,7 @@ from notifier_service.queue import QUERIES, Queue
 from notifier_service.retry import MOST_ATTEMPTS, Step
 from service_kit.database import Database
 from tests.queue_database import QueueDatabase
+from tests.throwaway_postgres import ThrowawayPostgres
 
 DELIVERED = Step("delivered", 200)
 
@@ -216,7 +217,7 @@ async def test_late_worker_cannot_settle_a_newer_attempt(database: Database, tab
     slow, quick = Queue(database), Queue(database)
     tables.enqueue()
     (stale,) = await slow.claim("slack", 1)
-    _expire_leases(tables)
+    tables.expire_leases()
     await quick.rescue()
     (fresh,) = await quick.claim("slack", 1)
 
@@ -240,7 +241,7 @@ async def test_rescue_takes_only_leases_that_ran_out(queue: Queue, tables: Queue
     tables.enqueue(1)
     tables.enqueue(2)
     await queue.claim("slack", 2)
-    tables.rows("update delivery set lease_until = now() - interval '1 s' where id = 1")
+    tables.expire_leases(of="id = 1")
 
     assert await queue.rescue() == [(1, "lost")]
     assert tables.rows("select id, state, attempt, run_at <= now() from delivery order by id") == [
@@ -249,12 +250,34 @@ async def test_rescue_takes_only_leases_that_ran_out(queue: Queue, tables: Queue
     ]
 
 
+async def test_after_a_restart_of_postgres_workers_settle_before_rescue(own_postgres: ThrowawayPostgres) -> None:
+    own_postgres.stop()
+    own_postgres.start()
+    tables = QueueDatabase(own_postgres.url)
+    database = Database(SecretStr(own_postgres.url), "test")
+    await database.open()
+    queue = Queue(database)
+    tables.enqueue(1)
+    tables.enqueue(2)
+    first, _second = await queue.claim("slack", 2)
+    tables.rows("update delivery set lease_until = now()")
+
+    assert await queue.rescue() == []
+    assert await queue.settle(first, DELIVERED, 1)
+    rescued: list[tuple[int, str]] = []
+    async with asyncio.timeout(5):
+        while not rescued:
+            rescued = await queue.rescue()
+    assert rescued == [(2, "lost")]
+    await database.close()
+
+
 async def test_delivery_that_kills_its_workers_ends_dead(queue: Queue, tables: QueueDatabase) -> None:
     tables.enqueue()
     for _ in range(MOST_ATTEMPTS):
         tables.hurry()
         await queue.claim("slack", 1)
-        _expire_leases(tables)
+        tables.expire_leases()
         await queue.rescue()
 
     assert tables.rows("select * from delivery") == []
@@ -297,7 +320,3 @@ async def test_claimed_carries_the_count_until_then(queue: Queue, tables: QueueD
 
     assert [type(one) for one in claimed] == [Claimed]
     assert claimed[0].occurrences == 2
-
-
-def _expire_leases(tables: QueueDatabase) -> None:
-    tables.rows("update delivery set lease_until = now() - interval '1 s' where state = 'running'")

@@ -59,9 +59,10 @@ where worker = %(worker)s and channel = %(channel)s and state = 'running'
 -- name: rescue
 -- running → ready or gone (dead): leases that ran out, with a record of the lost try
 -- The first loss starts again at once; a delivery that kills its workers waits longer each time, at most 5 minutes.
+-- Not just after Postgres started: leases ran out while nobody could settle, and those who sent get 3 s to say so.
 with expired as materialized (
     select id, worker from delivery
-    where state = 'running' and lease_until < now()
+    where state = 'running' and lease_until < now() and pg_postmaster_start_time() < now() - interval '3 s'
     limit 1000
     for update skip locked
 ), given_up as (
