@@ -147,21 +147,26 @@ async def gateway_before_cut(header: bytes, body: bytes) -> AsyncIterator[tuple[
 
 @pytest.mark.parametrize(("header", "body"), CUT)
 async def test_an_answer_that_breaks_off_is_seen_to_break_off(
-    session: aiohttp.ClientSession, header: bytes, body: bytes
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, header: bytes, body: bytes
 ) -> None:
+    monkeypatch.setattr(passing, "IDLE_TIMEOUT_SECONDS", 0.5)
     async with gateway_before_cut(header, body) as (gateway, head_arrived):
         with structlog.testing.capture_logs() as events:
             async with session.get(f"{gateway.url}/trending-repositories") as response:
                 assert response.status == 200
                 head_arrived.set()
                 with pytest.raises(aiohttp.ClientError):
-                    await response.read()
+                    async with asyncio.timeout(5):
+                        await response.read()
         assert [event["event"] for event in events if event["log_level"] == "warning"] == ["upstream.body_broken"]
 
 
 @pytest.mark.parametrize(("header", "body"), CUT)
-async def test_even_a_caller_without_lengths_sees_it(header: bytes, body: bytes) -> None:
+async def test_even_a_caller_without_lengths_sees_it(
+    monkeypatch: pytest.MonkeyPatch, header: bytes, body: bytes
+) -> None:
     """For HTTP/1.0 the connection's end is the answer's end: only a reset tells it from a cut."""
+    monkeypatch.setattr(passing, "IDLE_TIMEOUT_SECONDS", 0.5)
     async with gateway_before_cut(header, body) as (gateway, head_arrived):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(b"GET /trending-repositories HTTP/1.0\r\n\r\n")

@@ -35,9 +35,6 @@ class Upstream:
         self._service = service
         self._origin = url
         self._session = open_session(metrics, checked=False, decompress=False)
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._session.timeout.sock_connect, sock_read=IDLE_TIMEOUT_SECONDS
-        )
 
     async def close(self) -> None:
         """Close its connections."""
@@ -77,7 +74,6 @@ class Upstream:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             data=body,
             allow_redirects=False,
-            timeout=self._timeout,
         )
 
 
@@ -152,7 +148,9 @@ def _reset(transport: asyncio.Transport | None) -> None:
 
 
 async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
+    # Not aiohttp's `sock_read`: on a malformed chunk aiohttp 3.14 closes the connection without telling the reader.
     try:
-        return await answer.content.readany()
+        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
+            return await answer.content.readany()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise UpstreamFault(type(error).__name__) from error
