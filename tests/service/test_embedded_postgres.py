@@ -87,11 +87,14 @@ def test_data_survive_a_stop(own_postgres: ThrowawayPostgres) -> None:
     assert query(own_postgres.url, "select number from kept") == 7
 
 
-def test_a_kill_leaves_a_stale_pid_file_that_hinders_nobody(own_postgres: ThrowawayPostgres) -> None:
+def test_a_stale_pid_file_hinders_nobody(own_postgres: ThrowawayPostgres, postgres: str) -> None:
     own_postgres.kill()
     stale = own_postgres.folder / "postgres" / "postmaster.pid"
-    # The number of a process that lives: Postgres alone would take it for a running postmaster and refuse.
-    stale.write_text(stale.read_text().replace(stale.read_text().split()[0], str(os.getpid()), 1))
+    pid, *rest = stale.read_text().splitlines()
+    # By now the number names another process of the same account: Postgres alone would refuse to start.
+    other_pid = (Path(str(query(postgres, "show data_directory"))) / "postmaster.pid").read_text().splitlines()[0]
+    assert other_pid != pid
+    stale.write_text("\n".join([other_pid, *rest, ""]))
     own_postgres.start()
     assert query(own_postgres.url, "select 1") == 1
 
