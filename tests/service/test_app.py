@@ -1,15 +1,17 @@
 """What every service's application does: ids, one log line a request, mapped errors, health, metrics."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 import structlog
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, unused_port
 
 from service_kit.app import create_app
 from service_kit.errors import InvalidParameter, NotFound, UpstreamLimited
 from service_kit.health import CHECKS, Check
+from service_kit.server import make_runner
 
 MakeClient = Callable[[web.Application], Awaitable["TestClient[web.Request, web.Application]"]]
 
@@ -28,6 +30,13 @@ async def be_limited(_request: web.Request) -> web.Response:
 
 async def be_missing(_request: web.Request) -> web.Response:
     raise NotFound("no such thing")
+
+
+async def fail_halfway(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"half")
+    raise RuntimeError("in the middle")
 
 
 async def answer(_request: web.Request) -> web.Response:
@@ -83,6 +92,23 @@ async def test_an_unexpected_failure_tells_nothing(client: "TestClient[web.Reque
     assert "hunter2" not in body
     assert "Traceback" not in body
     assert response.headers["X-Request-Id"] in body
+
+
+async def test_no_second_answer_follows_half_of_one() -> None:
+    app = create_app()
+    app.router.add_get("/halfway", fail_halfway)
+    runner = make_runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port := unused_port()).start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /halfway HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            received = await reader.read()
+        writer.close()
+    finally:
+        await runner.cleanup()
+    assert received.endswith(b"\r\n\r\nhalf")
 
 
 async def test_a_problem_names_the_parameter(client: "TestClient[web.Request, web.Application]") -> None:
