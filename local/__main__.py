@@ -6,7 +6,8 @@ import os
 import sys
 
 from local import stack
-from local.embedded_postgres import EmbeddedPostgres, PostgresError, state_folder
+from local.embedded_postgres import EmbeddedPostgres, state_folder
+from local.postgres_programs import PostgresError
 from local.settings_file import ensure_settings_file, read_settings
 from local.supervisor import Process, StartFailed, Supervisor
 

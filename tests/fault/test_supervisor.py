@@ -85,7 +85,8 @@ def supervise() -> Iterator[Callable[..., Supervised]]:
     for one in made:
         one.remember()
         for process in one.living():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # or it has ended by itself since
+                process.kill()
         one.process.wait()
         shutil.rmtree(one.folder)
 

