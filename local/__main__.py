@@ -44,8 +44,10 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
     stack.check_port_is_free(host, port)
     first: list[Process] = []
     if is_demo:
+        from local.imitation_github.credentials import READER_TOKEN  # nothing else needs the imitation
+
         (github_port,) = stack.free_ports(1)
-        settings = stack.demo_settings(settings, github_port)
+        settings = stack.demo_settings(settings, github_port, READER_TOKEN)
         first.append(stack.imitation_github(settings, github_port))
     database_url = settings.get("DATABASE_URL")
     if not database_url:

@@ -70,11 +70,11 @@ def imitation_github(settings: Mapping[str, str], port: int) -> Process:
     return _python("local.imitation_github", ["--port", str(port)], environment, LOOPBACK, port, path=None)
 
 
-def demo_settings(settings: Mapping[str, str], github_port: int) -> dict[str, str]:
-    """The settings without anything real, with both of GitHub's addresses at the imitation."""
+def demo_settings(settings: Mapping[str, str], github_port: int, token: str) -> dict[str, str]:
+    """The settings without anything real, with both of GitHub's addresses at the imitation, and a token it knows."""
     github = f"http://{LOOPBACK}:{github_port}"
     kept = {name: value for name, value in settings.items() if name not in NOT_IN_DEMO}
-    return {**kept, "GITHUB_API_URL": github, "GITHUB_WEB_URL": github}
+    return {**kept, "GITHUB_API_URL": github, "GITHUB_WEB_URL": github, "GITHUB_TOKENS": token}
 
 
 def postgres(launch: Launch, url: str) -> Process:
