@@ -1,0 +1,380 @@
+"""github.com/trending in the markup of 2026: the rows, the menus, the page that says there is nothing."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from html import escape
+from urllib.parse import quote
+
+from local.imitation_github import languages, pulse
+from local.imitation_github.markup import icon, tracked
+from local.imitation_github.pulse import Since
+from local.imitation_github.words import BOTS, SPOKEN_LANGUAGES
+from local.imitation_github.world import Account, Repository, World, draw
+
+PERIODS: dict[Since, str] = {"daily": "today", "weekly": "this week", "monthly": "this month"}
+_HEART = "heart icon-sponsor mr-0 tmp-mr-0 mr-md-1 tmp-mr-md-1 v-align-middle color-fg-sponsors anim-pulse-in"
+_CLASS = re.compile(r'class="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page is of. `language` is a name, "" for those without any, None for all; `slug` as it was asked for."""
+
+    section: str
+    """"" for repositories, "/developers" for developers."""
+    since: Since
+    slug: str | None = None
+    language: str | None = None
+    spoken: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """As the page calls its rows."""
+        return "developers" if self.section else "repositories"
+
+    def address(self, slug: str | None, since: str | None = None, spoken: str | None = None) -> str:
+        """The path and query of a page like this one."""
+        kept = spoken if spoken is not None else self.spoken
+        query = f"since={since or self.since}" + (f"&amp;spoken_language_code={kept}" if kept else "")
+        return f"/trending{self.section}{f'/{slug}' if slug else ''}?{query}"
+
+
+def page(world: World, asked: Asked, base: str, now: datetime, fault: str | None = None) -> str:
+    """The whole page. A fault leaves the rows out, renames every class, or leaves every count out."""
+    rows = [] if fault == "empty_trending" else _rows(world, asked, base, now, has_counts=fault != "no_stars")
+    if not rows and fault != "empty_trending":
+        rows = [_nothing(asked)]
+    whole = _frame(asked, "\n".join(rows))
+    if fault == "renamed_classes":
+        whole = _CLASS.sub(lambda found: f'class="{" ".join(map(_renamed, found[1].split()))}"', whole)
+    return whole
+
+
+def _rows(world: World, asked: Asked, base: str, now: datetime, *, has_counts: bool) -> list[str]:
+    if asked.slug is not None and asked.language is None:
+        return []
+    if asked.section:
+        found = pulse.trending_developers(world, asked.since, asked.language, now)
+        return [_developer(base, rank, who, popular) for rank, (who, popular) in enumerate(found, 1)]
+    trending = pulse.trending_repositories(world, asked.since, asked.language, asked.spoken, now)
+    return [
+        _repository(base, asked, repository, pulse.stars_at(repository, now), gain, has_counts=has_counts)
+        for repository, gain in trending
+    ]
+
+
+def _repository(base: str, asked: Asked, repository: Repository, stars: int, gain: int, *, has_counts: bool) -> str:
+    name, owner = repository.full_name, repository.owner.login
+    # Recorded: on pages of one spoken language some rows have no count at all.
+    is_bare = asked.spoken is not None and draw(repository.id, "bare") < 0.06
+    sponsor = (
+        f"""
+      <a href="/sponsors/{owner}" aria-label="Sponsor @{owner}"{tracked("sponsors.button_click", owner)} \
+data-view-component="true" class="Button--secondary Button--small Button mr-2 tmp-mr-2">  <span class="Button-content">
+    <span class="Button-label">{icon(_HEART)}
+    <span class="d-none d-md-inline v-align-middle">
+      Sponsor
+    </span></span>
+  </span>
+</a>
+"""
+        if draw(owner, "sponsors") < 0.3
+        else ""
+    )
+    description = (
+        f"""
+    <p class="col-9 color-fg-muted my-1 tmp-pr-4">
+      {escape(repository.description)}
+    </p>
+"""
+        if repository.description
+        else ""
+    )
+    counts = (
+        f"""
+      <a href="/{name}/stargazers" data-view-component="true" class="tmp-mr-3 Link Link--muted d-inline-block">\
+{icon("star", "star")}
+        {stars:,}</a>
+      <a href="/{name}/forks" data-view-component="true" class="tmp-mr-3 Link Link--muted d-inline-block">\
+{icon("repo-forked", "fork")}
+        {repository.forks:,}</a>"""
+        if has_counts and not is_bare
+        else ""
+    )
+    period = (
+        f"""
+      <span data-view-component="true" class="d-inline-block float-sm-right">
+        {icon("star")}
+        {gain:,} {"star" if gain == 1 else "stars"} {PERIODS[asked.since]}
+</span>"""
+        if has_counts and not is_bare
+        else ""
+    )
+    return f"""          <article class="Box-row">
+  <div class="float-right d-flex">
+{sponsor}
+      <div data-view-component="true" class="BtnGroup d-flex">
+        <a href="/login?return_to=%2F{quote(name, safe="")}" rel="nofollow"{tracked("authentication.click", name)} \
+aria-label="You must be signed in to star a repository" data-view-component="true" \
+class="tooltipped tooltipped-sw btn-sm btn">    \
+{icon("star v-align-text-bottom d-none d-md-inline-block mr-2 tmp-mr-2")}\
+{icon("star mr-0 tmp-mr-0 v-align-text-bottom d-inline-block d-md-none")}
+        <span data-view-component="true" class="d-none d-md-inline">
+          Star
+</span>
+</a></div>
+  </div>
+
+  <h2 class="h3 lh-condensed">
+    <a{tracked("explore.click", name)} href="/{name}" data-view-component="true" class="Link">\
+{icon("repo mr-1 tmp-mr-1 color-fg-muted")}
+
+      <span data-view-component="true" class="text-normal">
+        {owner} /
+</span>
+      {repository.name}</a>  </h2>
+
+{description}
+  <div class="f6 color-fg-muted mt-2">{_language(repository)}
+{counts}
+{_built_by(base, repository)}{period}
+  </div>
+</article>
+"""
+
+
+def _language(repository: Repository) -> str:
+    if not repository.language:
+        return ""
+    color = languages.colors().get(repository.language) or "#ededed"
+    return f"""
+      <span class="tmp-mr-3 d-inline-block ml-0 tmp-ml-0">
+  <span class="repo-language-color" style="background-color: {color}"></span>
+  <span itemprop="programmingLanguage">{escape(repository.language)}</span>
+</span>
+"""
+
+
+def _built_by(base: str, repository: Repository) -> str:
+    built = [
+        f"""<a class="d-inline-block"{tracked("explore.click", who.login)} data-hovercard-type="user" \
+data-hovercard-url="/users/{who.login}/hovercard" data-octo-click="hovercard-link-click" \
+data-octo-dimensions="link_type:self" href="/{who.login}"><img class="avatar mb-1 avatar-user" \
+src="{base}/avatars/u/{who.id}?s=40&amp;v=4" width="20" height="20" alt="@{who.login}" /></a>"""
+        for who in repository.contributors
+    ]
+    if bot := repository.bot:
+        built.append(
+            f"""<a class="d-inline-block"{tracked("explore.click", bot)} href="/apps/{bot}">\
+<img class="avatar mb-1" src="{base}/avatars/in/{BOTS.index(bot)}?s=40&amp;v=4" width="20" height="20" \
+alt="@{bot}" /></a>"""
+        )
+    if not built:
+        return ""
+    lines = "\n          ".join(built)
+    return f"""      <span data-view-component="true" class="tmp-mr-3 d-inline-block">
+        Built by
+
+          {lines}
+</span>"""
+
+
+def _developer(base: str, rank: int, who: Account, popular: Repository | None) -> str:
+    login = who.login
+    below = (
+        f"""
+          <p class="f4 text-normal mb-1">
+            <a{tracked("explore.click", login)} href="/{login}" data-view-component="true" class="Link--secondary Link">
+              {login}
+</a>          </p>"""
+        if who.name
+        else ""
+    )
+    repository = (
+        f"""
+          <div class="mt-2 mb-3 my-md-0">
+            <article>
+  <div class="f6 color-fg-muted text-uppercase mb-1">{icon("flame mr-1 tmp-mr-1 color-fg-severe")}Popular repo</div>
+  <h1 class="h4 lh-condensed">
+    <a style="max-width: 175px;"{tracked("explore.click", popular.full_name)} href="/{popular.full_name}" \
+data-view-component="true" class="css-truncate css-truncate-target Link">
+        {icon("repo color-fg-muted mr-1 tmp-mr-1")}
+      {popular.name}
+</a>  </h1>
+    <div class="f6 color-fg-muted mt-1">
+      {escape(popular.description or "")}
+    </div>
+</article>
+
+          </div>"""
+        if popular
+        else ""
+    )
+    return f"""          <article class="Box-row d-flex" id="pa-{login}">
+  <a style="width: 16px;" text="center" href="#pa-{login}" data-view-component="true" class="color-fg-muted f6 Link">
+    {rank}
+</a>
+  <div class="tmp-mx-3">
+    <a{tracked("explore.click", login)} href="/{login}" data-view-component="true" class="Link">
+      <img class="rounded avatar-user" src="{base}/avatars/u/{who.id}?s=96&amp;v=4" width="48" height="48" \
+alt="@{login}" />
+</a>  </div>
+
+  <div class="d-sm-flex flex-auto">
+    <div class="col-sm-8 d-md-flex">
+      <div class="col-md-6">
+        <h1 class="h3 lh-condensed">
+          <a{tracked("explore.click", login)} href="/{login}" data-view-component="true" class="Link">
+            {escape(who.name or login)}
+</a>        </h1>
+{below}
+      </div>
+
+      <div class="col-md-6">{repository}
+      </div>
+    </div>
+
+    <div class="col-sm-4 d-flex flex-sm-justify-end ml-sm-3">
+      <div class="user-profile-following-container">
+        <div class="user-following-container">
+  <span class="user-following-container">
+    <span class="follow d-block">
+      <a class="btn btn-sm btn-block"{tracked("authentication.click", login)} \
+href="/login?return_to=https%3A%2F%2Fgithub.com%2Ftrending%2Fdevelopers">Follow</a>
+    </span>
+  </span>
+        </div>
+      </div>
+    </div>
+  </div>
+</article>
+"""
+
+
+def _nothing(asked: Asked) -> str:
+    what = "your choices" if asked.spoken else escape(asked.language or asked.slug or "your choices")
+    return f"""          <div class="blankslate">{icon("flame blankslate-icon")}
+  <h3 class="blankslate-heading">It looks like we don’t have any trending {asked.kind} for {what}.</h3>
+  <p>If you create a {what} repository, you can really own the place. We’d even let it slide if you started calling
+  yourself the mayor.</p>
+</div>
+"""
+
+
+def _frame(asked: Asked, rows: str) -> str:
+    said = PERIODS[asked.since]
+    subject = f"{escape(asked.language or '')} {asked.kind}".strip()
+    spoken = "" if asked.section else _menu_of_spoken_languages(asked)
+    return f"""<!DOCTYPE html>
+<html lang="en" data-color-mode="auto" data-light-theme="light" data-dark-theme="dark">
+  <head>
+    <meta charset="utf-8">
+    <meta name="description" content="GitHub is where people build software. All of this page is made up.">
+    <title>Trending {subject} on GitHub {said} · GitHub</title>
+  </head>
+  <body class="logged-out env-production page-responsive">
+    <div class="logged-out env-production page-responsive">
+    <header class="HeaderMktg header-logged-out" role="banner">
+      <a href="/" aria-label="Homepage">{icon("mark-github")}</a>
+      <a href="/login?return_to=%2Ftrending" class="HeaderMenu-link">Sign in</a>
+    </header>
+<main>
+<div class="color-bg-subtle border-bottom">
+  <div class="container-lg p-responsive text-center tmp-py-6">
+    <h1 class="h1">Trending</h1>
+
+    <p class="f4 color-fg-muted col-md-6 mx-auto">
+      See what the GitHub community is most excited about {said}.
+    </p>
+  </div>
+</div>
+
+<div class="position-relative container-lg p-responsive tmp-pt-6">
+  <div class="Box">
+    <div class="Box-header d-md-flex flex-items-center flex-justify-between">
+      <nav class="subnav mb-0" aria-label="Trending" data-pjax>
+  <a class="js-selected-navigation-item subnav-item" href="/trending">Repositories</a>
+  <a class="js-selected-navigation-item subnav-item" href="/trending/developers">Developers</a>
+</nav>
+      <div class="d-sm-flex flex-items-center flex-md-justify-end tmp-mt-3 tmp-mt-md-0 table-list-header-toggle">
+{spoken}
+{_menu_of_languages(asked)}
+{_menu_of_periods(asked)}
+      </div>
+    </div>
+
+    <div data-hpc>
+{rows}
+    </div>
+  </div>
+</div>
+</main>
+    </div>
+  </body>
+</html>
+"""
+
+
+def _menu_of_languages(asked: Asked) -> str:
+    items = [
+        (name, asked.address(None if name == asked.language else languages.slug(name)), name == asked.language)
+        for name in languages.colors()
+    ]
+    chosen = escape(asked.language or "Any")
+    clear = f'<a role="menuitem" href="{asked.address(None)}" class="select-menu-item-text Link">Clear language</a>'
+    return _menu("select-menu-language", "Language", chosen, clear, "languages-menuitems", items)
+
+
+def _menu_of_spoken_languages(asked: Asked) -> str:
+    slug = languages.slug(asked.language) if asked.language else asked.slug
+    items = [(name, asked.address(slug, spoken=code), code == asked.spoken) for code, name in SPOKEN_LANGUAGES.items()]
+    chosen = SPOKEN_LANGUAGES.get(asked.spoken or "", "Any")
+    return _menu("select-menu-spoken-language", "Spoken Language", chosen, "", "text-filter-items", items)
+
+
+def _menu_of_periods(asked: Asked) -> str:
+    slug = languages.slug(asked.language) if asked.language else asked.slug
+    items = [
+        (said.capitalize(), f"https://github.com{asked.address(slug, since=since)}", since == asked.since)
+        for since, said in PERIODS.items()
+    ]
+    return _menu("select-menu-date", "Date range", PERIODS[asked.since].capitalize(), "", "date-items", items)
+
+
+def _menu(
+    identity: str, title: str, chosen: str, clear: str, list_id: str, items: Sequence[tuple[str, str, bool]]
+) -> str:
+    lines = "          ".join(
+        f"""<a aria-checked="{"true" if is_chosen else "false"}" data-pjax="" role="menuitemradio" href="{address}" \
+data-view-component="true" class="select-menu-item Link">{icon("check select-menu-item-icon") if is_chosen else ""}\
+<span data-menu-button-text="" data-view-component="true" class="select-menu-item-text">
+              {escape(name)}
+</span></a>"""
+        for name, address, is_chosen in items
+    )
+    return f"""<details class="details-reset details-overlay select-menu select-menu-modal-right hx_rsm" \
+id="{identity}">
+    <summary data-view-component="true" class="select-menu-button btn-link">    {title}:
+
+    <span data-menu-button="" data-view-component="true" class="text-bold">
+        {chosen}
+</span>
+</summary>
+  <details-menu class="select-menu-modal position-absolute right-0" style="z-index: 99;">
+    <div class="select-menu-list" data-pjax id="{list_id}">
+      {clear}
+      <div data-filter-list>
+          {lines}
+      </div>
+    </div>
+  </details-menu>
+</details>
+"""
+
+
+@cache
+def _renamed(name: str) -> str:
+    return f"r-{int(draw(name, 'class') * 16**8):08x}"
