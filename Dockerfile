@@ -78,7 +78,10 @@ USER 10001:10001
 CMD ["python", "-m", "migrations.apply"]
 
 FROM service-kit AS imitation-github
-COPY local ./local
+COPY local/__init__.py ./local/
+COPY local/imitation_github ./local/imitation_github
+# Its language menu has the names of this list.
+COPY github-client/src/github_client/__init__.py github-client/src/github_client/linguist_languages.json ./github_client/
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "from socket import create_connection; create_connection(('127.0.0.1', 8080), 4)"]

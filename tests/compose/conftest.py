@@ -32,5 +32,8 @@ def project(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         made.run("build", timeout_seconds=600)
         made.run("up", "--detach", "--wait", timeout_seconds=180)
         yield made
+    except AssertionError:
+        print(made.logs())
+        raise
     finally:
         made.run("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5", check=False)

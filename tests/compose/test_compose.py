@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from local.imitation_github.credentials import READER_TOKEN, SECOND_READER_TOKEN
 from tests.compose.project import ComposeProject
 
 DATA_SERVICES = ("repo-service", "developer-service", "search-service")
 SERVICES = ("gateway", *DATA_SERVICES, "notifier-service")
 LONG_RUNNING = (*SERVICES, "postgres", "imitation-github")
-CALLERS_TOKEN = "c0mp0seC0mp0seC0mp0seC0mp0seC0mp0seC0mp0"
+UNKNOWN_TOKEN = "c0mp0seC0mp0seC0mp0seC0mp0seC0mp0seC0mp0"
 STOP_SECONDS = 30
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -91,6 +92,12 @@ def test_a_secret_is_known_only_to_those_who_need_it(secret: str, holders: set[s
     assert knowing == holders
 
 
+def test_the_operators_token_is_one_that_the_imitation_knows(project: ComposeProject) -> None:
+    for service in DATA_SERVICES:
+        (container,) = project.containers(service)
+        assert f"GITHUB_TOKENS={READER_TOKEN}" in container["Config"]["Env"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_holds_only_what_its_service_needs(service: str, project: ComposeProject) -> None:
     module = service.replace("-", "_")
@@ -161,9 +168,19 @@ def test_the_new_paths_are_served(
     assert has_shape(answer.body["data"]), answer
 
 
+def test_a_caller_logs_in_and_reads_their_own_events(project: ComposeProject) -> None:
+    answer = project.get(f"/gitter/developers?token={SECOND_READER_TOKEN}")
+    assert answer.status == 200
+    login = answer.body["login"]
+    assert project.get("/v1/me", {"Authorization": f"Bearer {SECOND_READER_TOKEN}"}).body["data"]["login"] == login
+    events = project.get(f"/gitter/developers/{login}/events?page=1", {"Authorization": SECOND_READER_TOKEN})
+    assert events.status == 200
+    assert rows_with(*EVENT_FIELDS)(events.body)
+
+
 def test_a_wrong_token_cannot_log_in(project: ComposeProject) -> None:
-    assert project.get(f"/gitter/developers?token={CALLERS_TOKEN}").status == 401
-    assert project.get("/v1/me", {"Authorization": f"Bearer {CALLERS_TOKEN}"}).status == 401
+    assert project.get(f"/gitter/developers?token={UNKNOWN_TOKEN}").status == 401
+    assert project.get("/v1/me", {"Authorization": f"Bearer {UNKNOWN_TOKEN}"}).status == 401
 
 
 def test_the_gateway_outlives_a_service_that_is_away(project: ComposeProject) -> None:
@@ -202,7 +219,13 @@ def test_no_log_tells_a_secret(project: ComposeProject) -> None:
     for service in SERVICES:
         assert f'"service":"{service}"' in logs
     assert '"event":"request.answered"' in logs
-    for secret in (CALLERS_TOKEN, project.settings["SECRET_KEY"], project.settings["POSTGRES_PASSWORD"]):
+    for secret in (
+        READER_TOKEN,
+        SECOND_READER_TOKEN,
+        UNKNOWN_TOKEN,
+        project.settings["SECRET_KEY"],
+        project.settings["POSTGRES_PASSWORD"],
+    ):
         assert secret not in logs
 
 
