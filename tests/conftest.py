@@ -1,6 +1,9 @@
 """A real Postgres for the tests that want one: shared and cloned for speed, or one's own to stop and kill."""
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -8,8 +11,10 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from local.imitation_github.credentials import OWNER_TOKEN, READER_TOKEN
 from migrations.apply import apply_migrations
 from tests.throwaway_postgres import ThrowawayPostgres
+from tests.whole_system import SECRET_KEY, WholeSystem
 
 TEMPLATE = "migrated"
 _numbers = itertools.count(1)
@@ -55,3 +60,35 @@ def _run(url: str, statement: str) -> None:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         connection.cursor().execute(statement)
+
+
+@pytest.fixture(scope="session")
+def whole_system(
+    postgres: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WholeSystem]:
+    """Everything at once, started as `make run` does, with an operator's token; it asks an imitation GitHub."""
+    name = "whole_system"
+    _run(postgres, f"create database {name} template {migrated_template}")
+    url = _with_database(postgres, name)
+    subprocess.run(
+        [sys.executable, "-m", "github_client.accounts", "add", "owner"],
+        input=OWNER_TOKEN.encode(),
+        env={**os.environ, "DATABASE_URL": url, "SECRET_KEY": SECRET_KEY},
+        check=True,
+    )
+    system = WholeSystem(url, tmp_path_factory.mktemp(name), {"GITHUB_TOKENS": READER_TOKEN})
+    yield system
+    system.heal()
+    leaked = system.what_leaked()
+    status = system.stop()
+    assert status == 0, system.log[-4000:]
+    assert leaked == []
+
+
+@pytest.fixture
+def wegit(whole_system: WholeSystem) -> Iterator[WholeSystem]:
+    """The whole system, with a GitHub that is well and a new ledger."""
+    whole_system.heal()
+    whole_system.forget_requests()
+    yield whole_system
+    whole_system.heal()

@@ -79,7 +79,8 @@ def shape_of(path: str) -> Any:
 
 def target_of(exchange: dict[str, Any]) -> str:
     request = exchange["request"]
-    parts = urlsplit(request.get("url") or request["path"])
+    url: str = request.get("url") or request["path"]
+    parts = urlsplit(url)
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
