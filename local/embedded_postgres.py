@@ -91,7 +91,8 @@ class EmbeddedPostgres:
             "log_checkpoints": "off",
         }
         if not self._is_durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # Not synchronous_commit: what was committed has to survive a kill, if not a loss of power.
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         command = [str(programs.folder / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
