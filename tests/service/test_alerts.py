@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from service_kit import alerts as alerts_module
 from service_kit.alerts import BUFFER_LIMIT, Alert, Alerts, alerts, describe
 from service_kit.app import create_app
+from service_kit.errors import Unavailable
 from service_kit.metrics import Metrics
 
 NOW = datetime(2026, 11, 23, 10, 7, 59, tzinfo=UTC)
@@ -31,10 +32,13 @@ class Delivery:
     def __init__(self) -> None:
         self.taken: list[Alert] = []
         self.away = False
+        self.poison = ""
 
     async def __call__(self, alert: Alert) -> None:
         if self.away:
-            raise ConnectionRefusedError
+            raise Unavailable("away")
+        if alert.error == self.poison:
+            raise ValueError("cannot be stored")
         self.taken.append(alert)
 
 
@@ -72,6 +76,21 @@ async def test_alerts_are_kept_while_they_cannot_be_handed_on() -> None:
     await buffer.flush()
     await buffer.flush()
     assert [alert.occurrences for alert in delivery.taken] == [1]
+
+
+async def test_an_alert_that_cannot_be_stored_does_not_keep_back_the_others() -> None:
+    delivery = Delivery()
+    delivery.poison = "Failure0"
+    buffer = Alerts("s", delivery, Metrics())
+    for error in failures_of_distinct_kinds(3):
+        buffer.report(error)
+    await buffer.flush()
+    assert [alert.error for alert in delivery.taken] == ["Failure1", "Failure2"]
+
+
+def test_no_nul_is_left_in_what_is_stored() -> None:
+    alert = describe("s", failure("a\0b"), NOW)
+    assert "\0" not in alert.message + alert.traceback
 
 
 async def test_the_buffer_is_bounded_and_counts_what_it_loses() -> None:

@@ -5,10 +5,9 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from service_kit.alerts import Alert
+from service_kit.alerts import Alert, storable
 from service_kit.errors import InvalidRequest
 from service_kit.notifications import enqueue_alerts
-from service_kit.redaction import redact
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -36,10 +35,6 @@ async def post_alert(request: web.Request) -> web.Response:
 
 
 def _storable(alert: Alert) -> Alert:
-    """Redacted, whatever the sender did; and without NUL, which jsonb does not take."""
-    texts = {
-        name: redact(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
-        for name, value in msgspec.structs.asdict(alert).items()
-        if isinstance(value, str)
-    }
+    """Every text as it may be stored, whatever the sender did."""
+    texts = {name: storable(value) for name, value in msgspec.structs.asdict(alert).items() if isinstance(value, str)}
     return msgspec.structs.replace(alert, **texts)

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from service_kit.errors import ServiceError
 from service_kit.metrics import METRICS, Metrics
 from service_kit.redaction import redact
 from service_kit.tasks import running
@@ -93,7 +94,8 @@ class Alerts:
                 if not isinstance(error, Exception):
                     raise
                 log.warning("alert.kept", waiting=len(self._waiting), error=repr(error))
-                return
+                if isinstance(error, ServiceError):
+                    return  # whoever takes alerts is away: the others wait as well
 
 
 def describe(service: str, error: BaseException, now: datetime) -> Alert:
@@ -105,10 +107,15 @@ def describe(service: str, error: BaseException, now: datetime) -> Alert:
         service=service,
         error=type(error).__qualname__,
         where=where,
-        message=redact(str(error))[:500],
-        traceback=redact(lines)[-TRACEBACK_LIMIT_CHARACTERS:],
+        message=storable(str(error))[:500],
+        traceback=storable(lines)[-TRACEBACK_LIMIT_CHARACTERS:],
         minute=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ"),
     )
+
+
+def storable(text: str) -> str:
+    """Redacted, and without NUL, which Postgres does not take."""
+    return redact(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 ALERTS = web.AppKey("alerts", Alerts)
