@@ -8,7 +8,6 @@ from notifier_service.alerts import post_alert
 from notifier_service.channels.slack import Slack
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
-from notifier_service.refused_connections import cure
 from notifier_service.settings import NotifierSettings
 from notifier_service.upkeep import Upkeep
 from notifier_service.worker import Worker
@@ -26,7 +25,6 @@ SERVICE = "notifier-service"
 
 def make_app(settings: NotifierSettings) -> web.Application:
     """The application, not yet running. Without Postgres it starts, is not ready, and recovers by itself."""
-    cure()
     app = create_app()
     add_database(app, settings.database_url, SERVICE, essential=True)
     app.router.add_post("/internal/alerts", post_alert)

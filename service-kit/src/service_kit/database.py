@@ -13,6 +13,7 @@ from psycopg2.extensions import parse_dsn
 
 from service_kit.errors import Unavailable
 from service_kit.health import CHECKS, Check
+from service_kit.refused_connections import cure
 from service_kit.settings import PostgresUrl
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -26,6 +27,7 @@ _KEEPALIVE = {
     "tcp_user_timeout": 10000,
 }
 log = structlog.get_logger()
+cure()
 
 Row = tuple[Any, ...]
 Parameters = tuple[Any, ...] | dict[str, Any] | None

@@ -5,13 +5,10 @@ from collections import Counter
 import uvloop
 from pydantic import SecretStr
 
-from notifier_service.refused_connections import cure
 from service_kit.database import Database, DatabaseUnavailable
 
 
 def test_every_refused_connection_is_told_as_such(unused_tcp_port: int) -> None:
-    cure()
-
     async def connect_often() -> Counter[type[BaseException]]:
         database = Database(SecretStr(f"postgresql://u@127.0.0.1:{unused_tcp_port}/d"), "test")
         await database.open()
