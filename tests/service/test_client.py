@@ -53,7 +53,7 @@ async def test_every_try_is_logged_and_the_query_is_not(session: ClientSession, 
 
 
 async def test_a_secret_path_is_not_logged(upstream: ScriptedUpstream) -> None:
-    upstream.answer("/services/T0/B0/hook", b"ok")
+    upstream.answer("/services/T0/B0/hook", b"taken by /services/T0/B0/hook")
     async with open_session(Metrics(), path_is_secret=True) as session:
         with structlog.testing.capture_logs() as events:
             await ask(session, f"{upstream.url}/services/T0/B0/hook")

@@ -21,6 +21,7 @@ ERROR_BODY_LIMIT_BYTES = 64 * 1024
 LOGGED_BODY_LIMIT_BYTES = 500
 RETRIED_STATUSES = frozenset({502, 503, 504})
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+_path_is_secret: ContextVar[bool] = ContextVar("path_is_secret", default=False)
 log = structlog.get_logger()
 
 
@@ -113,7 +114,9 @@ async def read_body(response: ClientResponse, limit_bytes: int, end: float | Non
         log.warning("upstream.body_broken", host=response.url.host, error=repr(error))
         raise UpstreamFault("The upstream's answer broke off.") from error
     body = bytes(chunks)
-    log.debug("upstream.body_read", host=response.url.host, bytes=len(body), body=_cut(body))
+    # Who has a secret path may quote it.
+    shown = {} if _path_is_secret.get() else {"body": _cut(body)}
+    log.debug("upstream.body_read", host=response.url.host, bytes=len(body), **shown)
     return body
 
 
@@ -171,6 +174,7 @@ def log_request(metrics: Metrics, *, path_is_secret: bool) -> aiohttp.ClientMidd
 
     async def log_try(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         started = time.perf_counter()
+        _path_is_secret.set(path_is_secret)
         host = request.url.host or ""
         facts = {"method": request.method, "host": host, "try": _try_number.get()}
         if not path_is_secret:
