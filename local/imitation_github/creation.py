@@ -208,15 +208,17 @@ def _plain(chance: random.Random, number: int, owner: Account, name: str) -> Rep
 def _notable(chance: random.Random, plain: Repository, people: list[Account]) -> Repository:
     """One that may trend. It has a README, as nearly everything that trends does."""
     stars = _long_tailed(chance, 900, 190_000)
+    stars_per_day = chance.uniform(1, 40) * (1 + stars / 40_000)
+    soon = stars + 330 * stars_per_day  # the other counts stay while stars grow: let them fit those of a year later
     others = chance.sample(people, chance.randrange(0, 5))
     return replace(
         plain,
         topics=tuple(sorted(chance.sample(words.TOPICS, chance.randrange(0, 7)))),
         stars=stars,
-        stars_per_day=chance.uniform(1, 40) * (1 + stars / 40_000),
-        forks=int(stars * chance.uniform(0.03, 0.25)),
-        open_issues=int(stars * chance.uniform(0, 0.05)),
-        subscribers=1 + int(stars * chance.uniform(0.005, 0.03)),
+        stars_per_day=stars_per_day,
+        forks=int(soon * chance.uniform(0.03, 0.25)),
+        open_issues=int(soon * chance.uniform(0, 0.05)),
+        subscribers=1 + int(soon * chance.uniform(0.005, 0.03)),
         contributors=tuple(dict.fromkeys((*plain.contributors, *others)))[:5],
         readme=chance.choice(("README.md", "README.md", "README.md", "docs/README.md", "readme.rst")),
     )

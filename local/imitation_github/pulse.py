@@ -39,12 +39,13 @@ def pushed_at(repository: Repository, now: datetime) -> datetime:
 
 
 def period_stars(world: World, repository: Repository, since: Since, now: datetime) -> int:
-    """Stars gained in the period: its usual gain, and on some days far more."""
-    turn = last_turn(now, TRENDING_TURN)
-    day = turn.date() if since == "daily" else turn.isocalendar()[:2] if since == "weekly" else (turn.year, turn.month)
-    luck = draw(world.seed, repository.id, since, day)
-    drift = draw(world.seed, repository.id, since, turn)
-    return int(repository.stars_per_day * PERIOD_DAYS[since] * (0.3 + 0.15 * drift + 12 * luck**12))
+    """Stars gained in the period: its usual gain, and sometimes far more; never more than it has."""
+    period, into = divmod((last_turn(now, TRENDING_TURN) - EPOCH) / timedelta(days=PERIOD_DAYS[since]), 1)
+    # Some repositories burst in some periods; a burst grows and fades from one period into the next.
+    before, after = (12 * draw(world.seed, repository.id, since, period + each) ** 12 for each in (0, 1))
+    burst = before + (after - before) * into
+    gain = repository.stars_per_day * PERIOD_DAYS[since] * (0.3 + burst)
+    return min(int(gain), stars_at(repository, now))
 
 
 def trending_repositories(

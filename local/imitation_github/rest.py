@@ -8,23 +8,20 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from local.imitation_github import events, readme, search
+from local.imitation_github import deeds, events, readme, search
+from local.imitation_github.admission import Moved, answered
 from local.imitation_github.answers import (
     API_VERSIONS,
-    RETIRED_API_VERSIONS,
     Answer,
     Refused,
     link_header,
     not_found,
     page_number,
     page_of,
-    refuse,
-    respond,
-    standard_headers,
     validation_failed,
 )
-from local.imitation_github.credentials import BadCredentials, Caller, caller_of
-from local.imitation_github.limits import WINDOW_SECONDS, Bucket, Usage
+from local.imitation_github.credentials import Caller
+from local.imitation_github.limits import WINDOW_SECONDS
 from local.imitation_github.objects import (
     View,
     account_full,
@@ -35,20 +32,12 @@ from local.imitation_github.objects import (
     repository_summary,
 )
 from local.imitation_github.pulse import pushed_at, updated_at
-from local.imitation_github.state import ENTRY, PAGE_FAULT, STATE, base_url
+from local.imitation_github.state import PAGE_FAULT, STATE
 from local.imitation_github.world import Account, Repository
 
 PER_PAGE, PER_PAGE_LIMIT = 30, 100
 POLL_INTERVAL_SECONDS = 60
-Endpoint = Callable[[View, web.Request], Answer]
 T = TypeVar("T")
-
-
-class _Moved(Exception):
-    """The repository has another name now."""
-
-    def __init__(self, repository: Repository, rest: str) -> None:
-        self.path = f"/repositories/{repository.id}{rest}"
 
 
 def add_routes(app: web.Application) -> None:
@@ -71,86 +60,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/search/users", answered(search_users, "search"))
     app.router.add_get("/rate_limit", answered(get_rate_limit, None))
     app.router.add_route("*", "/{path:.*}", answered(_nothing))
-
-
-def answered(endpoint: Endpoint, bucket: Bucket | None = "core") -> Callable[[web.Request], Any]:
-    """The handler of an endpoint: checks and counts each request before, tells the limits after. No bucket: free."""
-
-    async def handle(request: web.Request) -> web.Response:
-        state = request.app[STATE]
-        now = state.clock()
-        caller = Caller(f"anonymous:{request.remote}")
-        refused = _refused_before_all(request)
-        if refused is None:
-            try:
-                caller = caller_of(request.headers, request.remote)
-            except BadCredentials:
-                refused = refuse(Refused(401, "Bad credentials"))
-                request[ENTRY]["identity"] = "bad credentials"
-            else:
-                request[ENTRY]["identity"] = caller.logged
-
-        def usage_of(counted: Bucket, *, looked: bool = False) -> Usage:
-            measure = state.limits.look if looked else state.limits.count
-            return measure(caller.identity, counted, has_credential=caller.has_credential, now_seconds=now.timestamp())
-
-        usage = usage_of(bucket or "core", looked=bucket is None)
-        if refused is not None:
-            response = refused
-        elif usage.is_exceeded:
-            response = refuse(_exceeded(caller, request), caller)
-        else:
-            view = View(state.world, base_url(request), now, caller)
-            response = _response(endpoint, view, request)
-            if response.status == 304:
-                usage = state.limits.give_back(caller.identity, usage)
-        response.headers.update(usage.headers())
-        return response
-
-    return handle
-
-
-def _response(endpoint: Endpoint, view: View, request: web.Request) -> web.Response:
-    try:
-        return respond(request, endpoint(view, request), view.caller)
-    except _Moved as moved:
-        location = view.base + moved.path
-        docs = "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects"
-        body = {"message": "Moved Permanently", "url": location, "documentation_url": docs}
-        answer = Answer(body, status=301, headers={"Location": location})
-        return respond(request, answer, view.caller)
-    except Refused as refused:
-        return refuse(refused, view.caller)
-
-
-def _refused_before_all(request: web.Request) -> web.Response | None:
-    if not request.headers.get("User-Agent"):
-        text = (
-            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header"
-            " (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required)."
-        )
-        return web.Response(status=403, headers=standard_headers("text/html"), body=f"\r\n{text}\r\n".encode())
-    version = request.headers.get("X-GitHub-Api-Version", API_VERSIONS[0])
-    if version in RETIRED_API_VERSIONS:
-        return refuse(
-            Refused(410, f"API version '{version}' is no longer supported.", "/about-the-rest-api/api-versions")
-        )
-    if version not in API_VERSIONS:
-        return refuse(Refused(400, f"'{version}' is not a supported API version.", "/about-the-rest-api/api-versions"))
-    return None
-
-
-def _exceeded(caller: Caller, request: web.Request) -> Refused:
-    whom = f"user {caller.login}" if caller.login else "this app" if caller.has_credential else request.remote
-    advice = (
-        " If you reach out to GitHub Support for help, please include the request ID."
-        if caller.has_credential
-        else " (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation"
-        " for more details.)"
-    )
-    return Refused(
-        403, f"API rate limit exceeded for {whom}.{advice}", "/using-the-rest-api/rate-limits-for-the-rest-api"
-    )
 
 
 def get_repository(view: View, request: web.Request) -> Answer:
@@ -214,14 +123,14 @@ def list_events(view: View, request: web.Request) -> Answer:
     account = _account(view, request)
     kind = "/".join(request.path.split("/")[3:])
     seen = replace(view, caller=Caller("public")) if kind.endswith("/public") else view
-    deeds = (events.received_by if kind.startswith("received") else events.done_by)(seen, account)
+    done = (deeds.received_by if kind.startswith("received") else deeds.done_by)(seen, account)
     return _listed(
         request,
-        deeds,
+        done,
         lambda deed: events.event(seen, deed),
         f"{view.base}/user/{account.id}/{kind}",
         headers={"X-Poll-Interval": str(POLL_INTERVAL_SECONDS)},
-        last_modified=deeds[0].at if deeds else None,
+        last_modified=done[0].at if done else None,
         tells_last=not kind.startswith("received"),
     )
 
@@ -276,7 +185,7 @@ def _repository(view: View, request: web.Request, rest: str = "") -> Repository:
         found = view.world.repository(names["owner"], names["name"])
         former = view.world.renamed(names["owner"], names["name"])
         if found is None and former is not None and view.may_see(former):
-            raise _Moved(former, rest)
+            raise Moved(former, rest)
     if found is None or not view.may_see(found):
         raise not_found("/repos/repos#get-a-repository")
     return found

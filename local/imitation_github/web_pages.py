@@ -6,9 +6,10 @@ from typing import get_args
 from aiohttp import web
 
 from local.imitation_github import avatars, languages
+from local.imitation_github.frame import Asked
 from local.imitation_github.pulse import Since
 from local.imitation_github.state import PAGE_FAULT, STATE, base_url
-from local.imitation_github.trending_page import Asked, page
+from local.imitation_github.trending_page import page
 
 AVATARS_HOLD = timedelta(minutes=5)
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,13 +28,14 @@ RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", "."))
 Client = TestClient[web.Request, web.Application]
 OWNER = {"Authorization": f"Bearer {credentials.OWNER_TOKEN}"}
 FINE_GRAINED = {"Authorization": f"Bearer {credentials.FINE_GRAINED_TOKEN}"}
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TRANSPORT = {"date", "server", "content-encoding", "transfer-encoding", "content-length", "connection"}
 """Headers of the connection rather than of the answer."""
 
 
 @pytest.fixture
 async def github() -> AsyncIterator[Client]:
-    async with TestClient(TestServer(make_app())) as client:
+    async with TestClient(TestServer(make_app(clock=lambda: NOW))) as client:
         yield client
 
 
