@@ -134,8 +134,9 @@ class WholeSystem:
         self._tell_github("POST", "/_imitation/faults", told)
 
     def heal(self) -> None:
-        """Let GitHub be well again."""
+        """Let GitHub be well again, and every budget fresh."""
         self._tell_github("DELETE", "/_imitation/faults")
+        self._tell_github("DELETE", "/_imitation/limits")
 
     def forget_requests(self) -> None:
         """Begin a new ledger of what GitHub is asked."""
