@@ -52,6 +52,7 @@ class _Known(NamedTuple):
     languages: tuple[Language, ...]
     by_key: dict[str, Language]
     name_by_folded: dict[str, str]
+    for_original_client: tuple[str, ...]
 
 
 class LanguageCatalogue:
@@ -109,15 +110,7 @@ class LanguageCatalogue:
         The picker is scrolled by thumb and has no search: a dozen popular languages come first (the original back
         end offered seven in all), the others follow in alphabetical order.
         """
-        names = [
-            language.name
-            for language in self._known.languages
-            if not _LOST_UNESCAPED.intersection(language.name)
-            and not language.name.lower().startswith("all")
-            and self.lookup(language.name.lower()) == language
-        ]
-        popular = [name for name in _POPULAR if name in names]
-        return (*popular, *sorted(set(names).difference(popular), key=str.casefold))
+        return self._known.for_original_client
 
 
 def _index(languages: Iterable[Language]) -> _Known:
@@ -125,7 +118,20 @@ def _index(languages: Iterable[Language]) -> _Known:
     # By name first: should a slug ever equal another language's name, the slug wins, as it does at GitHub.
     by_key = {_key(language.name): language for language in known}
     by_key.update((_key(language.slug), language) for language in known)
-    return _Known(known, by_key, {language.name.casefold(): language.name for language in known})
+    name_by_folded = {language.name.casefold(): language.name for language in known}
+    return _Known(known, by_key, name_by_folded, _for_original_client(known, by_key))
+
+
+def _for_original_client(known: tuple[Language, ...], by_key: dict[str, Language]) -> tuple[str, ...]:
+    names = [
+        language.name
+        for language in known
+        if not _LOST_UNESCAPED.intersection(language.name)
+        and not language.name.lower().startswith("all")
+        and by_key.get(_key(language.name.lower())) == language
+    ]
+    popular = [name for name in _POPULAR if name in names]
+    return (*popular, *sorted(set(names).difference(popular), key=str.casefold))
 
 
 def _key(text: str) -> str:

@@ -32,7 +32,8 @@ def json_answer(
     request: web.Request, data: Any, *, lifetime_seconds: int | None, headers: dict[str, str] | None = None
 ) -> web.Response:
     """A bare JSON answer, as the original client reads it; `lifetime_seconds` None makes it private and unstored."""
-    return _answer(request, _encode(data), _etag(data, stale=False), lifetime_seconds, None, headers)
+    body = _encode(data)
+    return _answer(request, body, _etag(body, stale=False), lifetime_seconds, None, headers)
 
 
 def envelope(
@@ -53,8 +54,10 @@ def envelope(
     if links:
         headers["Link"] = links
     as_of = meta.as_of if isinstance(meta.as_of, datetime) else None
-    tag = _etag(data, stale=meta.stale is True)
-    return _answer(request, _encode({"data": data, "meta": meta}), tag, lifetime_seconds, as_of, headers)
+    encoded = _encode(data)
+    tag = _etag(encoded, stale=meta.stale is True)
+    body = b'{"data":%b,"meta":%b}' % (encoded, _encode(meta))
+    return _answer(request, body, tag, lifetime_seconds, as_of, headers)
 
 
 def _answer(
@@ -78,9 +81,9 @@ def _answer(
     return web.Response(body=body, content_type="application/json", headers=headers)
 
 
-def _etag(data: Any, *, stale: bool) -> str:
+def _etag(encoded: bytes, *, stale: bool) -> str:
     # Weak, and over what the reader sees change: `as_of` moves with each fetch and must not spoil the tag.
-    digest = hashlib.blake2b(_encode(data) + (b"1" if stale else b"0"), digest_size=12).hexdigest()
+    digest = hashlib.blake2b(encoded, digest_size=12, person=b"stale" if stale else b"fresh").hexdigest()
     return f'W/"{digest}"'
 
 
