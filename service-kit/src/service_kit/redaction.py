@@ -17,7 +17,7 @@ _SECRET = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# What may begin a secret. Most lines have none of these, and looking for words is ten times cheaper than the pattern.
+# What may begin a secret. Most lines have none of these, and looking for words is much cheaper than the pattern.
 _HINTS = ("authorization", "token", "secret", "bearer", "basic", "github_pat_")
 _TOKEN_HINT = re.compile("[gG][hH][a-zA-Z]_")
 
