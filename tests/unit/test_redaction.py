@@ -37,6 +37,7 @@ def test_secrets_are_replaced(text: str) -> None:
     clean = redact(text)
     assert SECRET not in clean
     assert REDACTED in clean
+    assert redact(clean) == clean
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ REDACTED = "[redacted]"
 _SECRET = re.compile(
     r"""
       (?P<header> (?<![A-Za-z]) (?:proxy-)?authorization \\*["']? \s* (?:[:=,]|%3[aAdD]) \s* (?:b(?=["']))? \\*["']? \s*
-                  (?:(?:bearer|token|basic)\s+)? )  [^\s"'\\,;&}\]<>)]+
+                  (?:(?:bearer|token|basic)\s+)?+ ) (?!\[redacted\]) [^\s"'\\,;&}\]<>)]+
     | (?P<parameter> (?:token|secret) \\*["']? \s* (?:=|%3[dD]|:\s*\\*["']) \s* (?:b(?=["']))? \\*["']? )
-                  [^\s"'\\,;&}\]<>)\#]+
+                  (?!\[redacted\]) [^\s"'\\,;&}\]<>)\#]+
     | (?P<scheme> (?<![A-Za-z]) (?:bearer|token|basic) \s+ ) (?=[A-Za-z0-9_.~+/-]*[0-9]) [A-Za-z0-9_.~+/-]{16,}=*
-    | (?P<userinfo> (?<=://) [^\s/:@"']* : ) [^\s/@"']+ (?=@)
+    | (?P<userinfo> (?<=://) [^\s/:@"']* : ) (?!\[redacted\]) [^\s/@"']+ (?=@)
     | (?<![A-Za-z0-9]) (?: gh[a-z]_[A-Za-z0-9_]{4,} | github_pat_[A-Za-z0-9_]+ )
     """,
     re.VERBOSE | re.IGNORECASE,
