@@ -4,12 +4,13 @@ import re
 
 REDACTED = "[redacted]"
 
-# One pass, named after what gave the secret away. `%3[dD]` is an encoded "=", `\\*` survives JSON and repr quoting.
+# One pass, named after what gave the secret away. `%3[dD]` is an encoded "=", `\\*` survives JSON and repr quoting;
+# possessive, so that what is redacted already is not found again by giving a part of the prefix up.
 _SECRET = re.compile(
     r"""
-      (?P<header> (?<![A-Za-z]) (?:proxy-)?authorization \\*["']? \s* (?:[:=,]|%3[aAdD]) \s* (?:b(?=["']))? \\*["']? \s*
-                  (?:(?:bearer|token|basic)\s+)?+ ) (?!\[redacted\]) [^\s"'\\,;&}\]<>)]+
-    | (?P<parameter> (?:token|secret) \\*["']? \s* (?:=|%3[dD]|:\s*\\*["']) \s* (?:b(?=["']))? \\*["']? )
+      (?P<header> (?<![A-Za-z]) (?:proxy-)?authorization \\*+["']?+ \s*+ (?:[:=,]|%3[aAdD]) \s*+
+                  (?:b(?=["']))?+ \\*+["']?+ \s*+ (?:(?:bearer|token|basic)\s++)?+ ) (?!\[redacted\]) [^\s"'\\,;&}\]<>)]+
+    | (?P<parameter> (?:token|secret) \\*+["']?+ \s*+ (?:=|%3[dD]|:\s*+\\*+["']) \s*+ (?:b(?=["']))?+ \\*+["']?+ )
                   (?!\[redacted\]) [^\s"'\\,;&}\]<>)\#]+
     | (?P<scheme> (?<![A-Za-z]) (?:bearer|token|basic) \s+ ) (?=[A-Za-z0-9_.~+/-]*[0-9]) [A-Za-z0-9_.~+/-]{16,}=*
     | (?P<userinfo> (?<=://) [^\s/:@"']* : ) (?!\[redacted\]) [^\s/@"']+ (?=@)
