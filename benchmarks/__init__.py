@@ -1,0 +1,1 @@
+"""Measures WeGit on the machine it runs on: `python -m benchmarks`."""
