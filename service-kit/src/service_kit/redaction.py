@@ -9,7 +9,8 @@ REDACTED = "[redacted]"
 _SECRET = re.compile(
     r"""
       (?P<header> (?<![A-Za-z]) (?:proxy-)?authorization \\*+["']?+ \s*+ (?:[:=,]|%3[aAdD]) \s*+
-                  (?:b(?=["']))?+ \\*+["']?+ \s*+ (?:(?:bearer|token|basic)\s++)?+ ) (?!\[redacted\]) [^\s"'\\,;&}\]<>)]+
+                  (?:b(?=["']))?+ \\*+["']?+ \s*+ (?:(?:bearer|token|basic)\s++)?+ )
+                  (?!\[redacted\]) [^\s"'\\,;&}\]<>)]+
     | (?P<parameter> (?:token|secret) \\*+["']?+ \s*+ (?:=|%3[dD]|:\s*+\\*+["']) \s*+ (?:b(?=["']))?+ \\*+["']?+ )
                   (?!\[redacted\]) [^\s"'\\,;&}\]<>)\#]+
     | (?P<scheme> (?<![A-Za-z]) (?:bearer|token|basic) \s+ ) (?=[A-Za-z0-9_.~+/-]*[0-9]) [A-Za-z0-9_.~+/-]{16,}=*
