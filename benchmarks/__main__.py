@@ -1,8 +1,10 @@
 """The command line: `python -m benchmarks [hop|start|memory ...]`."""
 
 import argparse
+import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
@@ -29,19 +31,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", nargs="*", choices=[[], *NAMES], metavar="{start,memory,hop}", help="default: all")
+    parser.add_argument(
+        "benchmark", nargs="*", choices=NAMES, default=NAMES, metavar="{start,memory,hop}", help="default: all"
+    )
     parser.add_argument("--rounds", type=_at_least_one, help="how often to repeat (default: start 3, hop 5)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop everything as Ctrl-C does
     try:
-        uvloop.run(_measure(arguments.benchmark or list(NAMES), arguments.rounds))
+        uvloop.run(_measure(arguments.benchmark, arguments.rounds))
     except (NotReady, PostgresError, UnexpectedAnswer, OSError) as error:
         sys.exit(f"benchmarks: {error}")
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         sys.exit(130)
 
 
-async def _measure(names: list[str], rounds: int | None) -> None:
+async def _measure(names: Sequence[str], rounds: int | None) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     print(f"{describe_run(sys.argv[1:])}\n", flush=True)
     with Ground() as ground:
         if "start" in names:
@@ -57,10 +64,9 @@ async def _measure(names: list[str], rounds: int | None) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("should be a number from 1 on")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What each process keeps in memory while nothing happens."""
 
 import asyncio
+from math import nan
 
 import psutil
 
@@ -15,7 +16,8 @@ COLUMNS = ("process", "RSS MB", "PSS MB", "USS MB")
 async def measure_memory(system: RunningSystem) -> str:
     """A table in MB of 1024 x 1024 bytes: resident, with shared pages divided, and what ending the process would free.
 
-    A process's children are counted with it: Postgres has many. Needs Linux.
+    A process's children are counted with it: Postgres has many, and its RSS counts what they share many times.
+    Only Linux tells PSS; elsewhere it is nan.
     """
     say(f"memory: waiting {SETTLE_SECONDS:g} s for everything to be idle")
     await asyncio.sleep(SETTLE_SECONDS)
@@ -25,11 +27,11 @@ async def measure_memory(system: RunningSystem) -> str:
         sizes = _sizes_mb(psutil.Process(process_id))
         totals = [total + size for total, size in zip(totals, sizes, strict=True)]
         rows.append([name, *(f"{size:.1f}" for size in sizes)])
-    rows.append(["the whole", "", *(f"{total:.1f}" for total in totals[1:])])  # RSS counts shared pages many times
+    rows.append(["the whole", "", *(f"{total:.1f}" for total in totals[1:])])
     title = f"Memory, idle, {SETTLE_SECONDS:g} s after ready; aim: {AIM_MB} MB a service"
     return format_table(title, COLUMNS, rows)
 
 
 def _sizes_mb(process: psutil.Process) -> list[float]:
     infos = [each.memory_full_info() for each in (process, *process.children(recursive=True))]
-    return [sum(getattr(info, kind) for info in infos) / 1024**2 for kind in ("rss", "pss", "uss")]
+    return [sum(getattr(info, kind, nan) for info in infos) / 1024**2 for kind in ("rss", "pss", "uss")]

@@ -74,7 +74,7 @@ class Ground:
         children: list[tuple[Process, subprocess.Popen[bytes]]] = []
         started = time.perf_counter()
         try:
-            launch = await asyncio.to_thread(self._cluster.prepare)
+            launch = self._cluster.prepare()  # not in a thread, which a stop signal would leave behind
             for stage in [[stack.postgres(launch, self._cluster.url)], *inner]:
                 await asyncio.gather(*(self._start(process, system, children) for process in stage))
             system.whole_seconds = time.perf_counter() - started
@@ -119,12 +119,12 @@ class Ground:
     async def _stop(self, process: Process, child: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             child.send_signal(process.stop_signal)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             await asyncio.to_thread(child.wait, process.grace_seconds)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            self._watchdog.forget(child.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # what is left of it, usually nothing
+        await asyncio.to_thread(child.wait)
+        self._watchdog.forget(child.pid)
 
     @property
     def _log_path(self) -> Path:
