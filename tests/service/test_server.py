@@ -185,3 +185,15 @@ async def test_a_taken_port_is_one_line(process: Process) -> None:
     _, complaint = await second.communicate()
     assert second.returncode == 1
     assert complaint.decode().splitlines()[-1].startswith(f"cannot listen on 127.0.0.1:{process.port}: ")
+
+
+async def test_the_slower_parser_is_not_run_with() -> None:
+    refused = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        env={**os.environ, "PORT": "1", "AIOHTTP_NO_EXTENSIONS": "1"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, complaint = await refused.communicate()
+    assert (refused.returncode, complaint) == (1, b"aiohttp was installed without its parser in C\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 import uvloop
-from aiohttp import web
+from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -101,8 +101,11 @@ def make_runner(app: web.Application, **options: Any) -> Runner:
 def run(service: str, settings_class: type[SettingsT], make_app: Callable[[SettingsT], web.Application]) -> None:
     """Run a service until SIGTERM or SIGINT, then finish what is under way and return.
 
-    Raises SystemExit with one line when a setting is wrong or the port is taken.
+    Raises SystemExit with one line when a setting is wrong, the port is taken or aiohttp lacks its parser in C.
     """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        # It reads hostile requests more loosely than the one in C (CVE-2026-111750).
+        raise SystemExit("aiohttp was installed without its parser in C")
     settings = load_settings(settings_class)
     if not isinstance(settings, ServiceSettings):
         raise TypeError("a service's settings are ServiceSettings")
