@@ -113,6 +113,7 @@ async def test_the_same_data_has_the_same_etag_and_need_not_be_sent_again(
     client = await serve(repo_service.app)
     first = await client.get("/v1/repositories/made-up/sample")
     assert first.headers["Cache-Control"] == "public, max-age=60"
+    assert first.headers["Vary"] == "Authorization"
     second = await client.get("/v1/repositories/made-up/sample", headers={"If-None-Match": first.headers["ETag"]})
     assert (second.status, await second.read(), second.headers["ETag"]) == (304, b"", first.headers["ETag"])
     github.answer("/repos/made-up/sample", repository(stargazers_count=2))
@@ -150,7 +151,7 @@ async def test_a_readme_comes_as_markdown_or_as_clean_html(
     client = await serve(repo_service.app)
     response = await client.get(f"/v1/repositories/made-up/sample/readme{query}", headers={"Accept": accept})
     assert (await response.json())["data"] == {"format": wanted, "content": content}
-    assert response.headers["Vary"] == "Accept"
+    assert response.headers["Vary"] == "Accept, Authorization"
     media_type = next(one.headers["Accept"] for one in github.asked if one.target.endswith("readme"))
     assert media_type == ("application/vnd.github.html+json" if wanted == "html" else "application/vnd.github.raw+json")
 

@@ -74,6 +74,8 @@ def _answer(
         return web.Response(body=body, content_type="application/json", headers=headers)
     headers["Cache-Control"] = f"public, max-age={lifetime_seconds}"
     headers["ETag"] = tag
+    # With a token of one's own the same address may have another answer, which is not stored anywhere.
+    headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Authorization")))
     if as_of is not None:
         headers["Last-Modified"] = format_datetime(as_of, usegmt=True)
     if _matches(request.headers.get("If-None-Match", ""), tag):
