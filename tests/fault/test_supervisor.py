@@ -55,7 +55,7 @@ class Supervised:
             self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
 
     def living(self) -> list[psutil.Process]:
-        return [one for one in self.family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        return [one for one in self.family if _lives(one)]
 
     def crash(self, name: str) -> None:
         port = (self.folder / f"{name}.port").read_text()
@@ -69,6 +69,13 @@ class Supervised:
         self.remember()
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_SECONDS)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 @pytest.fixture
