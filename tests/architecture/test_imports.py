@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PURE = [
     "github-client/src/github_client/protocol.py",
-    "github-client/src/github_client/trending.py",
-    "github-client/src/github_client/trending_html.py",
+    "github-client/src/github_client/trending/parser.py",
+    "github-client/src/github_client/trending/html.py",
     "github-client/src/github_client/languages.py",
     "github-client/src/github_client/models.py",
     "service-kit/src/service_kit/redaction.py",

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from github_client.languages import language_slug
-from github_client.trending import (
+from github_client.trending.parser import (
     TrendingDeveloper,
     TrendingPage,
     TrendingRepository,

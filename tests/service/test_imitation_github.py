@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from github_client.protocol import page_of, parse_links, recognise_limit
-from github_client.trending import TrendingParseError, parse_developers, parse_language_menu, parse_repositories
+from github_client.trending.parser import TrendingParseError, parse_developers, parse_language_menu, parse_repositories
 from local.imitation_github import credentials, make_app
 from local.imitation_github.state import STATE
 

@@ -9,8 +9,9 @@ from aioresponses import aioresponses
 from yarl import URL
 
 from github_client.languages import LanguageCatalogue
-from github_client.trending import parse_repositories
-from github_client.trending_pages import TrendingPages, TrendingRequest, trending_request
+from github_client.trending.page_key import PageKey, read_page_key
+from github_client.trending.parser import parse_repositories
+from github_client.trending.website import TrendingPages
 from service_kit.errors import UnprocessableParameter, UpstreamFault
 from service_kit.query import Query
 from tests.fakes.web_answers import web_answers
@@ -58,7 +59,9 @@ async def test_a_wish_becomes_one_address(
 ) -> None:
     url = URL(f"{GITHUB}{address}", encoded=True)
     answers.get(url, body=PAGE)
-    answer = await pages.fetch("", trending_request(Query(query, plus_is_space=False), catalogue), parse_repositories)
+    answer = await pages.fetch(
+        read_page_key("repositories", Query(query, plus_is_space=False), catalogue), parse_repositories
+    )
     assert answer.value.rows
     [(method, asked)] = answers.requests
     assert (method, asked) == ("GET", url)
@@ -68,11 +71,11 @@ async def test_a_page_that_is_not_ready_is_a_fault_and_remembered(answers: aiore
     url = f"{GITHUB}/trending?since=daily"
     answers.get(url, body=NOT_READY)
     answers.get(url, body=PAGE)
-    wanted = TrendingRequest("daily")
+    wanted = PageKey("repositories", "daily")
     with pytest.raises(UpstreamFault):
-        await pages.fetch("", wanted, parse_repositories)
+        await pages.fetch(wanted, parse_repositories)
     assert not pages.is_parsable
-    await pages.fetch("", wanted, parse_repositories)
+    await pages.fetch(wanted, parse_repositories)
     assert pages.is_parsable
 
 
@@ -83,7 +86,7 @@ async def test_the_menu_of_a_page_overrides_the_bundled_languages(
     page = PAGE.replace(b"</body>", f'<div id="languages-menuitems">{links}</div></body>'.encode())
     answers.get(f"{GITHUB}/trending?since=daily", body=page)
     assert catalogue.lookup("lang 7") is None
-    await pages.fetch("", TrendingRequest("daily"), parse_repositories)
+    await pages.fetch(PageKey("repositories", "daily"), parse_repositories)
     known = catalogue.lookup("lang 7")
     assert known is not None
     assert known.slug == "lang-7"
@@ -91,5 +94,5 @@ async def test_the_menu_of_a_page_overrides_the_bundled_languages(
 
 def test_an_unknown_language_is_refused_with_its_neighbours(catalogue: LanguageCatalogue) -> None:
     with pytest.raises(UnprocessableParameter) as caught:
-        trending_request(Query("language=rusty"), catalogue)
+        read_page_key("repositories", Query("language=rusty"), catalogue)
     assert "Rust" in caught.value.members["nearest"]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from github_client.trending import (
+from github_client.trending.html import PAGE_LIMIT_BYTES, TAG_LIMIT
+from github_client.trending.parser import (
     Builder,
     PopularRepository,
     TrendingDeveloper,
@@ -18,7 +19,6 @@ from github_client.trending import (
     parse_language_menu,
     parse_repositories,
 )
-from github_client.trending_html import PAGE_LIMIT_BYTES, TAG_LIMIT
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "trending"
 

@@ -7,8 +7,8 @@ from github_client.credentials import credential_in
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
 from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending import parse_developers
-from github_client.trending_pages import trending_request
+from github_client.trending.page_key import read_page_key
+from github_client.trending.parser import parse_developers
 from service_kit.answers import Meta, envelope
 from service_kit.errors import Unauthorized
 from service_kit.query import Query
@@ -16,8 +16,8 @@ from service_kit.query import Query
 
 async def list_trending_developers(request: web.Request) -> web.Response:
     """The rows of one trending page, best first."""
-    wanted = trending_request(Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch("/developers", wanted, parse_developers)
+    key = read_page_key("developers", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
+    answer = await request.app[TRENDING].fetch(key, parse_developers)
     meta = Meta(as_of=answer.as_of, stale=False)
     return envelope(request, answer.value.rows, meta, lifetime_seconds=lifetimes.TRENDING)
 

@@ -11,8 +11,8 @@ from github_client.models import Developer, Event
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
 from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending import TrendingDeveloper, parse_developers
-from github_client.trending_pages import trending_request
+from github_client.trending.page_key import read_page_key
+from github_client.trending.parser import TrendingDeveloper, parse_developers
 from service_kit.answers import json_answer
 from service_kit.errors import InvalidParameter
 from service_kit.query import Query
@@ -75,8 +75,10 @@ class OriginalEvent(msgspec.Struct):
 
 async def list_trending_developers(request: web.Request) -> web.Response:
     """`GET /trending-developers?since=&language=`: a bare list, best first."""
-    wanted = trending_request(Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch("/developers", wanted, parse_developers)
+    key = read_page_key(
+        "developers", Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE]
+    )
+    answer = await request.app[TRENDING].fetch(key, parse_developers)
     rows = [trending_row(row) for row in answer.value.rows]
     return json_answer(request, rows, lifetime_seconds=lifetimes.TRENDING)
 

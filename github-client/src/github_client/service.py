@@ -13,7 +13,7 @@ from github_client.account_store import Accounts
 from github_client.client import GitHubClient
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.languages import LanguageCatalogue
-from github_client.trending_pages import TrendingPages
+from github_client.trending.website import TrendingPages
 from service_kit.alerts import alerts
 from service_kit.app import create_app
 from service_kit.client import open_session

@@ -10,8 +10,8 @@ from github_client.credentials import credential_in
 from github_client.parameters import repository_in_path
 from github_client.rest import HTML, MARKDOWN, fetch_repository, fetch_repository_and_readme
 from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending import parse_repositories
-from github_client.trending_pages import trending_request
+from github_client.trending.page_key import read_page_key
+from github_client.trending.parser import parse_repositories
 from repo_service.readme_html import sanitise
 from service_kit.answers import Meta, envelope
 from service_kit.errors import ServiceError
@@ -27,8 +27,8 @@ class Readme(msgspec.Struct, frozen=True):
 
 async def list_trending_repositories(request: web.Request) -> web.Response:
     """The rows of one trending page, best first."""
-    wanted = trending_request(Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch("", wanted, parse_repositories)
+    key = read_page_key("repositories", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
+    answer = await request.app[TRENDING].fetch(key, parse_repositories)
     meta = Meta(as_of=answer.as_of, stale=False)
     return envelope(request, answer.value.rows, meta, lifetime_seconds=lifetimes.TRENDING)
 

@@ -8,8 +8,8 @@ from github_client.models import Repository
 from github_client.parameters import repository_in_query
 from github_client.rest import MARKDOWN, fetch_repository_and_readme
 from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending import TrendingRepository, parse_repositories
-from github_client.trending_pages import trending_request
+from github_client.trending.page_key import read_page_key
+from github_client.trending.parser import TrendingRepository, parse_repositories
 from service_kit.answers import json_answer
 from service_kit.errors import ServiceError
 from service_kit.query import Query
@@ -48,8 +48,10 @@ class OriginalRepository(msgspec.Struct, omit_defaults=True):
 
 async def list_trending_repositories(request: web.Request) -> web.Response:
     """`GET /trending-repositories?since=&language=`: a bare list, best first."""
-    wanted = trending_request(Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch("", wanted, parse_repositories)
+    key = read_page_key(
+        "repositories", Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE]
+    )
+    answer = await request.app[TRENDING].fetch(key, parse_repositories)
     rows = [trending_row(row) for row in answer.value.rows]
     return json_answer(request, rows, lifetime_seconds=lifetimes.TRENDING)
 

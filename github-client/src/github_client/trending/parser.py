@@ -15,7 +15,7 @@ import msgspec
 from selectolax.lexbor import LexborNode
 
 from github_client.languages import Language, encoded_slug, language_slug
-from github_client.trending_html import (
+from github_client.trending.html import (
     COUNT,
     TrendingParseError,
     count_of,

@@ -1,0 +1,1 @@
+"""The trending pages of github.com: reading, fetching, keeping and answering them."""
