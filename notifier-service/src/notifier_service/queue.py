@@ -1,15 +1,14 @@
 """The queue in Postgres: the statements of queue.sql as methods. Each is one transaction."""
 
 import os
-import re
 import secrets
 import socket
-from pathlib import Path
 from typing import Any
 
 from notifier_service.models import Claimed
 from notifier_service.retry import MOST_ATTEMPTS, Step
 from service_kit.database import Database
+from service_kit.queries import read_queries
 
 WAKE_UP_CHANNEL = "delivery"
 """What `enqueue_notification` notifies."""
@@ -19,13 +18,7 @@ RETENTION_DAYS = 14
 """How long messages and records are kept, and with them deduplication keys."""
 FORGET_BATCH = 1000
 
-QUERIES: dict[str, str] = dict(
-    re.findall(
-        r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)",
-        Path(__file__).with_name("queue.sql").read_text(),
-        re.MULTILINE | re.DOTALL,
-    )
-)
+QUERIES = read_queries(__file__)
 
 
 class Queue:
