@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestClient
 
 from repo_service.app import Settings, make_app
 from service_kit.database import DATABASE, DatabaseUnavailable
+from tests.fakes.github_objects import repository
 from tests.fakes.upstream import ScriptedUpstream
-from tests.service.test_github_client import repository
 from tests.throwaway_postgres import ThrowawayPostgres
 
 Client = TestClient[web.Request, web.Application]

@@ -13,8 +13,8 @@ from yarl import URL
 import developer_service.app
 import repo_service.app
 import search_service.app
+from tests.fakes.github_objects import event, repository
 from tests.fakes.upstream import ScriptedUpstream
-from tests.service.test_github_client import event, repository
 
 Client = TestClient[web.Request, web.Application]
 MakeClient = Callable[[web.Application], Awaitable[Client]]
