@@ -35,6 +35,7 @@ def passed_on(*fields: tuple[str, str]) -> dict[str, str]:
 def answered(*fields: tuple[str, str]) -> list[tuple[str, str]]:
     headers = answer_headers(of(*fields), "request-id-1")
     assert headers.popone("X-Request-Id") == "request-id-1"
+    assert headers.popone("Server") == "wegit"
     return list(headers.items())
 
 

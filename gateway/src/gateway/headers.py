@@ -46,7 +46,7 @@ def request_headers(offered: CIMultiDictProxy[str], forwarded_for: str, request_
 def answer_headers(given: CIMultiDictProxy[str], request_id: str) -> CIMultiDict[str]:
     """What a caller gets to see of a service's headers."""
     headers = CIMultiDict(_end_to_end(given))
-    headers.popall("Server", None)
+    headers["Server"] = "wegit"
     if "Transfer-Encoding" in given:
         headers.popall("Content-Length", None)  # RFC 9112, 6.3: then it says nothing, or lies
     headers["X-Request-Id"] = request_id

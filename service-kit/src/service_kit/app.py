@@ -13,13 +13,13 @@ from service_kit.metrics import METRICS, Metrics, get_metrics
 from service_kit.request_id import HEADER, begin_request
 
 BODY_LIMIT_BYTES = 64 * 1024
+SERVER = "wegit"
 log = structlog.get_logger()
 
 
 def create_app() -> web.Application:
     """An application with request ids, one access-log line a request, mapped errors, health and metrics."""
     app = web.Application(middlewares=[log_access, answer_errors], client_max_size=BODY_LIMIT_BYTES)
-    app.on_response_prepare.append(name_no_version)
     app[METRICS] = Metrics()
     app[CHECKS] = {}
     app.router.add_get("/health/live", get_live)
@@ -33,8 +33,6 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     """Give the request its id and, when it is over, its one canonical line (never its query: tokens travel there)."""
     started = time.perf_counter()
     request_id = begin_request(request.headers.get(HEADER))
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
     status = 499  # nginx's number for a caller who left before the answer
     size_bytes = 0
     try:
@@ -43,6 +41,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         size_bytes = response.body_length if response.prepared else response.content_length or 0
         if not response.prepared:
             response.headers[HEADER] = request_id
+            response.headers["Server"] = SERVER  # aiohttp would name its version and Python's
         return response
     finally:
         seconds = time.perf_counter() - started
@@ -81,8 +80,3 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if request.writer.output_size > 0:
             raise  # half an answer is out: a second one behind it would be read as its end
         return problem_response(None, path)
-
-
-async def name_no_version(_request: web.Request, response: web.StreamResponse) -> None:
-    """A signal before each answer's head is written: aiohttp would name its version and Python's."""
-    response.headers["Server"] = "wegit"

@@ -10,6 +10,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from service_kit.redaction import redact
+from service_kit.request_id import current_request_id
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -32,7 +33,7 @@ def configure_logging(service: str, *, level: str = "info", log_format: Literal[
             colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_service,
@@ -51,6 +52,14 @@ def configure_logging(service: str, *, level: str = "info", log_format: Literal[
     root.setLevel(max(_LEVELS[level], logging.INFO))
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say which request an event belongs to, where it belongs to one."""
+    request_id = current_request_id()
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event
 
 
 class StandardLibraryEvents(logging.Handler):

@@ -29,6 +29,8 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
+        # Finding a child among its labels costs more than counting with it.
+        self._answered: dict[tuple[str, str, int], Histogram] = {}
         self._upstream = Histogram(
             "upstream_request_duration_seconds",
             "Time until an upstream's answer began, or the call failed (status is then the failure).",
@@ -42,8 +44,13 @@ class Metrics:
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; unknown methods are one label, so that callers cannot make new ones."""
-        known = method if method in _METHODS else "other"
-        self._requests.labels(known, route, status).observe(seconds)
+        child = self._answered.get((method, route, status))
+        if child is None:
+            known = method if method in _METHODS else "other"
+            child = self._requests.labels(known, route, status)
+            if known == method:
+                self._answered[method, route, status] = child
+        child.observe(seconds)
 
     def observe_upstream(self, host: str, status: str, seconds: float) -> None:
         """Count one try of an outgoing call."""
