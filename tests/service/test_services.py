@@ -1,7 +1,10 @@
 """The data services with a scripted GitHub: answers, validators, lifetimes, wrong input. One application at a time."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any
 
@@ -110,17 +113,51 @@ async def test_the_same_data_has_the_same_etag_and_need_not_be_sent_again(
     serve: Serve, github: ScriptedUpstream
 ) -> None:
     github.answer("/repos/made-up/sample", repository())
+    github.answer("/repos/made-up/sample", repository(stargazers_count=2))
     client = await serve(repo_service.app)
     first = await client.get("/v1/repositories/made-up/sample")
-    assert first.headers["Cache-Control"] == "public, max-age=60"
+    assert first.headers["Cache-Control"] == "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400"
     assert first.headers["Vary"] == "Authorization"
+    as_of = datetime.fromisoformat((await first.json())["meta"]["as_of"])
+    assert parsedate_to_datetime(first.headers["Last-Modified"]) == as_of.replace(microsecond=0)
     second = await client.get("/v1/repositories/made-up/sample", headers={"If-None-Match": first.headers["ETag"]})
     assert (second.status, await second.read(), second.headers["ETag"]) == (304, b"", first.headers["ETag"])
-    github.answer("/repos/made-up/sample", repository(stargazers_count=2))
-    github.answer("/repos/made-up/sample", repository(stargazers_count=2))
-    await client.get("/v1/repositories/made-up/sample")
-    third = await client.get("/v1/repositories/made-up/sample", headers={"If-None-Match": first.headers["ETag"]})
+    later = await serve(repo_service.app)  # with no copy of its own
+    third = await later.get("/v1/repositories/made-up/sample", headers={"If-None-Match": first.headers["ETag"]})
     assert third.status == 200
+
+
+@pytest.mark.parametrize("path", ["/repositories?owner=made-up&name=sample", "/v1/repositories/made-up/sample"])
+async def test_an_answer_says_whether_it_is_a_copy_and_how_fresh(
+    serve: Serve, github: ScriptedUpstream, path: str
+) -> None:
+    github.answer("/repos/made-up/sample", repository())
+    client = await serve(repo_service.app)
+    first, second = await client.get(path), await client.get(path)
+    assert first.headers["Cache-Status"] == "wegit; fwd=miss"
+    assert re.fullmatch(r"wegit; hit; ttl=(300|299)", second.headers["Cache-Status"])
+
+
+async def test_a_repository_may_bring_its_readme(serve: Serve, github: ScriptedUpstream) -> None:
+    github.answer("/repos/made-up/sample", repository())
+    github.answer("/repos/made-up/sample/readme", b"# Hi")
+    client = await serve(repo_service.app)
+    answer = await (await client.get("/v1/repositories/made-up/sample?include=readme")).json()
+    assert answer["data"]["full_name"] == "made-up/sample"
+    assert answer["data"]["readme"] == {"format": "markdown", "content": "# Hi"}
+    assert "missing" not in answer["meta"]
+
+
+async def test_a_part_that_cannot_be_had_is_named_and_the_rest_is_there(serve: Serve, github: ScriptedUpstream) -> None:
+    github.answer("/repos/made-up/sample", repository())
+    github.answer("/repos/made-up/sample/readme", {"message": "Server Error"}, status=502)
+    client = await serve(repo_service.app)
+    response = await client.get("/v1/repositories/made-up/sample?include=readme")
+    answer = await response.json()
+    assert (answer["data"]["id"], answer["data"]["readme"], answer["meta"]["missing"]) == (70, None, ["readme"])
+    assert response.headers["Cache-Control"].startswith("public, max-age=0")
+    original = await (await client.get("/repositories?owner=made-up&name=sample")).json()
+    assert (original["name"], original["readme"], original["missing"]) == ("sample", None, ["readme"])
 
 
 async def test_an_answer_to_a_callers_token_is_private_and_unstored(serve: Serve, github: ScriptedUpstream) -> None:
@@ -161,6 +198,7 @@ async def test_a_repository_without_a_readme_is_shown_without(serve: Serve, gith
     client = await serve(repo_service.app)
     original = await (await client.get("/repositories?owner=made-up&name=sample")).json()
     assert (original["readme"], original["subscribers_count"], original["open_issues"]) == (None, 4, 3)
+    assert "missing" not in original
     assert (await client.get("/v1/repositories/made-up/sample/readme")).status == 404
 
 

@@ -9,7 +9,7 @@ from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, 
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
 from github_client.trending.parser import parse_developers
-from service_kit.answers import Meta, envelope
+from service_kit.answers import Freshness, Meta, envelope
 from service_kit.errors import Unauthorized
 from service_kit.query import Query
 
@@ -18,8 +18,7 @@ async def list_trending_developers(request: web.Request) -> web.Response:
     """The rows of one trending page, best first."""
     key = read_page_key("developers", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
     answer = await request.app[TRENDING].fetch(key, parse_developers)
-    meta = Meta(as_of=answer.as_of, stale=False)
-    return envelope(request, answer.value.rows, meta, lifetime_seconds=lifetimes.TRENDING)
+    return envelope(request, answer.value.rows, Meta(), Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def get_developer(request: web.Request) -> web.Response:
@@ -27,9 +26,7 @@ async def get_developer(request: web.Request) -> web.Response:
     name = login("login", request.match_info["login"])
     caller = credential_in(request.headers.get("Authorization"))
     answer = await fetch_developer(request.app[GITHUB], name, caller)
-    lifetime = None if answer.personal else lifetimes.DEVELOPER
-    meta = Meta(as_of=answer.as_of, stale=False)
-    return envelope(request, answer.value, meta, lifetime_seconds=lifetime)
+    return envelope(request, answer.body, Meta(), answer.freshness)
 
 
 async def get_me(request: web.Request) -> web.Response:
@@ -38,7 +35,7 @@ async def get_me(request: web.Request) -> web.Response:
     if caller is None:
         raise Unauthorized("This needs your GitHub token: Authorization: Bearer TOKEN.")
     answer = await fetch_caller(request.app[GITHUB], caller)
-    return envelope(request, answer.value, Meta(as_of=answer.as_of, stale=False), lifetime_seconds=None)
+    return envelope(request, answer.body, Meta(), answer.freshness)
 
 
 async def list_events(request: web.Request) -> web.Response:
@@ -56,6 +53,4 @@ async def _list_events(request: web.Request, kind: str) -> web.Response:
     page = Query(request.rel_url.raw_query_string).page(most=LAST_EVENTS_PAGE)
     caller = credential_in(request.headers.get("Authorization"))
     answer = await fetch_events(request.app[GITHUB], name, kind, page, caller)
-    lifetime = None if answer.personal else lifetimes.EVENTS
-    meta = Meta(as_of=answer.as_of, stale=False, page=page, next_page=answer.next_page)
-    return envelope(request, answer.value, meta, lifetime_seconds=lifetime)
+    return envelope(request, answer.body, Meta(page=page, next_page=answer.next_page), answer.freshness)

@@ -13,7 +13,7 @@ from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, 
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
 from github_client.trending.parser import TrendingDeveloper, parse_developers
-from service_kit.answers import json_answer
+from service_kit.answers import Freshness, json_answer
 from service_kit.errors import InvalidParameter
 from service_kit.query import Query
 
@@ -80,7 +80,7 @@ async def list_trending_developers(request: web.Request) -> web.Response:
     )
     answer = await request.app[TRENDING].fetch(key, parse_developers)
     rows = [trending_row(row) for row in answer.value.rows]
-    return json_answer(request, rows, lifetime_seconds=lifetimes.TRENDING)
+    return json_answer(request, rows, Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def get_developer(request: web.Request) -> web.Response:
@@ -90,9 +90,9 @@ async def get_developer(request: web.Request) -> web.Response:
         raise InvalidParameter("name", "or token should be given, one of the two.")
     if "token" in query:
         answer = await fetch_caller(request.app[GITHUB], caller_credential(query.text("token") or ""))
-        return json_answer(request, developer(answer.value), lifetime_seconds=None)
+        return json_answer(request, developer(answer.value), answer.freshness)
     answer = await fetch_developer(request.app[GITHUB], login("name", query.required("name")), None)
-    return json_answer(request, developer(answer.value), lifetime_seconds=lifetimes.DEVELOPER)
+    return json_answer(request, developer(answer.value), answer.freshness)
 
 
 async def list_received_events(request: web.Request) -> web.Response:
@@ -101,9 +101,8 @@ async def list_received_events(request: web.Request) -> web.Response:
     page = Query(request.rel_url.raw_query_string, plus_is_space=False).page(most=LAST_EVENTS_PAGE)
     caller = credential_in(request.headers.get("Authorization"))
     answer = await fetch_events(request.app[GITHUB], name, "received_events", page, caller)
-    lifetime = None if answer.personal else lifetimes.EVENTS
     headers = {"Max-Page": str(answer.last_known_page)}
-    return json_answer(request, [event(one) for one in answer.value], lifetime_seconds=lifetime, headers=headers)
+    return json_answer(request, [event(one) for one in answer.value], answer.freshness, headers=headers)
 
 
 def trending_row(row: TrendingDeveloper) -> OriginalTrendingDeveloper:

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal, overload
 from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 import structlog
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -34,10 +36,29 @@ JSON = "application/vnd.github+json"
 log = structlog.get_logger()
 
 
+Purpose = Literal["people", "background"]
+
+
+class Validator(msgspec.Struct, frozen=True):
+    """An ETag and the identity of the credential that got it: it holds for no other."""
+
+    etag: str
+    credential: str
+
+
+class NotModified:
+    """GitHub's answer is the one that the validator came with."""
+
+
 class GitHubReply:
     """A successful answer, when it came (UTC) and by whose credential."""
 
     __slots__ = ("as_of", "body", "credential", "headers")
+
+    @property
+    def etag(self) -> str | None:
+        """The answer's validator, None for those that have none (search)."""
+        return self.headers.get("ETag")
 
     def __init__(self, reply: Reply, credential: Credential) -> None:
         self.body: bytes = reply.body
@@ -58,6 +79,7 @@ class GitHubClient:
         self.is_reachable = True
         """False while the last call found GitHub failing, unreachable or limited."""
 
+    @overload
     async def get(
         self,
         path: str,
@@ -65,7 +87,31 @@ class GitHubClient:
         *,
         caller: Credential | None,
         accept: str = JSON,
-    ) -> GitHubReply:
+        purpose: Purpose = "people",
+    ) -> GitHubReply: ...
+
+    @overload
+    async def get(
+        self,
+        path: str,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        caller: Credential | None,
+        accept: str = JSON,
+        validator: Validator | None,
+        purpose: Purpose = "people",
+    ) -> GitHubReply | NotModified: ...
+
+    async def get(
+        self,
+        path: str,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        caller: Credential | None,
+        accept: str = JSON,
+        validator: Validator | None = None,
+        purpose: Purpose = "people",  # noqa: ARG002 - the quota keeper will ask
+    ) -> GitHubReply | NotModified:
         """GET `path` (percent-encoded, from `/`), within 12 s in all.
 
         Raises NotFound, Unauthorized and Forbidden (of the caller's token), UnavailableForLegalReasons,
@@ -77,7 +123,8 @@ class GitHubClient:
         while True:
             credential = caller or self._operator.choose(bucket, asyncio.get_running_loop().time())
             try:
-                reply = await self._follow(url, credential, accept, deadline)
+                usable = validator is not None and validator.credential == credential.identity
+                reply = await self._follow(url, credential, accept, deadline, validator if usable else None)
             except UpstreamStatus as error:
                 self.is_reachable = error.upstream_status < 500
                 limit = recognise_limit(error.upstream_status, error.headers, error.body, datetime.now(UTC))
@@ -98,6 +145,8 @@ class GitHubClient:
             else:
                 self.is_reachable = True
                 self._warn_of_power(credential, reply.headers)
+                if reply.status == 304:
+                    return NotModified()
                 return GitHubReply(reply, credential)
 
     async def check_operator_credentials(self, checked: set[str]) -> None:
@@ -117,7 +166,9 @@ class GitHubClient:
             else:
                 self._warn_of_power(credential, reply.headers)
 
-    async def _follow(self, url: URL, credential: Credential, accept: str, deadline: float) -> Reply:
+    async def _follow(
+        self, url: URL, credential: Credential, accept: str, deadline: float, validator: Validator | None = None
+    ) -> Reply:
         """GET with redirects (GitHub answers 301 for a renamed repository), which must stay on the same origin."""
         headers = {
             "Accept": accept,
@@ -125,6 +176,8 @@ class GitHubClient:
             "User-Agent": USER_AGENT,
             **credential.headers(),
         }
+        if validator is not None:
+            headers["If-None-Match"] = validator.etag
         for _ in range(REDIRECT_LIMIT + 1):
             reply = await fetch(
                 self._session,
@@ -134,7 +187,7 @@ class GitHubClient:
                 timeout_seconds=deadline - asyncio.get_running_loop().time(),
                 body_limit_bytes=BODY_LIMIT_BYTES,
             )
-            if reply.status < 300:
+            if reply.status < 300 or (reply.status == 304 and validator is not None):
                 return reply
             location = reply.headers.get("Location")
             if reply.status not in {301, 302, 307, 308} or not location:

@@ -1,5 +1,6 @@
 """Credentials: a caller's own token, the operator's tokens in turn, or none; never shown in a repr."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -25,6 +26,11 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self.kind!r}, {self.name!r})"
+
+    @property
+    def identity(self) -> str:
+        """Tells credentials apart without giving the token away."""
+        return hashlib.sha256(self._token.get_secret_value().encode()).hexdigest()
 
     def headers(self) -> dict[str, str]:
         """The `Authorization` header, or nothing for anonymous access."""

@@ -123,13 +123,3 @@ class SearchResult(msgspec.Struct, Generic[T], frozen=True):
     total_count: int
     items: list[T]
     incomplete_results: bool = False
-
-
-class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What GitHub said, `as_of` when (UTC); `personal` answers are only for the caller whose token asked."""
-
-    value: T
-    as_of: datetime
-    personal: bool
-    next_page: int | None = None
-    last_known_page: int = 1

@@ -10,9 +10,13 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from github_client.account_store import Accounts
+from github_client.cache import MemoryCache
+from github_client.cached_github import CachedGitHub
 from github_client.client import GitHubClient
+from github_client.clock import Clock
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.languages import LanguageCatalogue
+from github_client.shared_cache import SharedCache, sweep
 from github_client.trending.website import TrendingPages
 from service_kit.alerts import alerts
 from service_kit.app import create_app
@@ -27,7 +31,9 @@ from service_kit.tasks import running
 
 ACCOUNTS_INTERVAL_SECONDS = 60.0
 GITHUB_TRIES = 2
-GITHUB = web.AppKey("github", GitHubClient)
+CLOCK = web.AppKey("clock", Clock)
+"""To be replaced before the start by who wants another time."""
+GITHUB = web.AppKey("github", CachedGitHub)
 TRENDING = web.AppKey("trending", TrendingPages)
 CATALOGUE = web.AppKey("catalogue", LanguageCatalogue)
 log = structlog.get_logger()
@@ -52,6 +58,7 @@ class DataServiceSettings(ServiceSettings):
 def create_data_app(service: str, settings: DataServiceSettings) -> web.Application:
     """An application with `app[GITHUB]`, `app[TRENDING]` and `app[CATALOGUE]`; it starts and lives without Postgres."""
     app = create_app()
+    app[CLOCK] = Clock()
     app[CATALOGUE] = LanguageCatalogue()
     add_database(app, settings.database_url, service)
     app.cleanup_ctx.append(alerts(service, enqueue_alerts))
@@ -62,8 +69,11 @@ def create_data_app(service: str, settings: DataServiceSettings) -> web.Applicat
 async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncIterator[None]:
     credentials = OperatorCredentials(settings.operator_credentials())
     accounts = Accounts(app[DATABASE], settings.secret_key)
+    clock = app[CLOCK]
     async with open_session(app[METRICS], tries=GITHUB_TRIES) as session:
-        github = app[GITHUB] = GitHubClient(session, settings.github_api_url, credentials)
+        github = GitHubClient(session, settings.github_api_url, credentials)
+        shared = SharedCache(app[DATABASE], clock)
+        app[GITHUB] = cached = CachedGitHub(github, MemoryCache(), shared, clock, app[METRICS])
         trending = app[TRENDING] = TrendingPages(session, settings.github_web_url, app[CATALOGUE])
 
         async def is_well() -> bool:
@@ -78,5 +88,9 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
                 await asyncio.sleep(ACCOUNTS_INTERVAL_SECONDS)
 
         app[CHECKS]["github"] = Check(is_well)
-        async with running("accounts", keep_accounts):
+        async with (
+            running("accounts", keep_accounts),
+            running("shared cache sweep", partial(sweep, shared)),
+            cached.running(),
+        ):
             yield

@@ -1,19 +1,24 @@
 """Handlers of `/v1`: trending repositories, languages, one repository, its README."""
 
-import asyncio
-
 import msgspec
 from aiohttp import web
 
 from github_client import lifetimes
-from github_client.credentials import credential_in
+from github_client.credentials import Credential, credential_in
 from github_client.parameters import repository_in_path
-from github_client.rest import HTML, MARKDOWN, fetch_repository, fetch_repository_and_readme
+from github_client.rest import (
+    HTML,
+    MARKDOWN,
+    fetch_repository,
+    fetch_repository_and_readme,
+    freshness_of_both,
+    is_missing,
+)
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
 from github_client.trending.parser import parse_repositories
 from repo_service.readme_html import sanitise
-from service_kit.answers import Meta, envelope
+from service_kit.answers import Freshness, Meta, envelope
 from service_kit.errors import ServiceError
 from service_kit.query import Query
 
@@ -29,24 +34,33 @@ async def list_trending_repositories(request: web.Request) -> web.Response:
     """The rows of one trending page, best first."""
     key = read_page_key("repositories", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
     answer = await request.app[TRENDING].fetch(key, parse_repositories)
-    meta = Meta(as_of=answer.as_of, stale=False)
-    return envelope(request, answer.value.rows, meta, lifetime_seconds=lifetimes.TRENDING)
+    return envelope(request, answer.value.rows, Meta(), Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def list_trending_languages(request: web.Request) -> web.Response:
     """Every language of the trending page's menu: name, slug, colour (`#rrggbb`, null if it has none)."""
     languages = request.app[CATALOGUE].all()
-    return envelope(request, languages, Meta(), lifetime_seconds=lifetimes.LANGUAGES)
+    return envelope(request, languages, Meta(), Freshness(lifetimes.LANGUAGES))
 
 
 async def get_repository(request: web.Request) -> web.Response:
-    """One repository; a renamed one under its new name."""
+    """One repository; a renamed one under its new name. With `include=readme` its README stands in `readme`."""
     owner, name = repository_in_path(request)
     caller = credential_in(request.headers.get("Authorization"))
+    if Query(request.rel_url.raw_query_string).choice("include", ("", "readme"), "") == "readme":
+        return await _get_repository_and_readme(request, owner, name, caller)
     answer = await fetch_repository(request.app[GITHUB], owner, name, caller)
-    lifetime = None if answer.personal else lifetimes.REPOSITORY
-    meta = Meta(as_of=answer.as_of, stale=False)
-    return envelope(request, answer.value, meta, lifetime_seconds=lifetime)
+    return envelope(request, answer.body, Meta(), answer.freshness)
+
+
+async def _get_repository_and_readme(
+    request: web.Request, owner: str, name: str, caller: Credential | None
+) -> web.Response:
+    answer, readme = await fetch_repository_and_readme(request.app[GITHUB], owner, name, MARKDOWN, caller)
+    content = None if isinstance(readme, ServiceError) else Readme("markdown", readme.value)
+    data = b'%b,"readme":%b}' % (answer.body[:-1], msgspec.json.encode(content))
+    meta = Meta(missing=("readme",)) if is_missing(readme) else Meta()
+    return envelope(request, data, meta, freshness_of_both(answer, readme))
 
 
 async def get_readme(request: web.Request) -> web.Response:
@@ -55,12 +69,8 @@ async def get_readme(request: web.Request) -> web.Response:
     asked = "html" if "text/html" in request.headers.get("Accept", "") else "markdown"
     wanted = Query(request.rel_url.raw_query_string).choice("format", ("markdown", "html"), asked)
     caller = credential_in(request.headers.get("Authorization"))
-    media_type = HTML if wanted == "html" else MARKDOWN
-    _, readme = await fetch_repository_and_readme(request.app[GITHUB], owner, name, media_type, caller)
+    media_type, prepare = (HTML, sanitise) if wanted == "html" else (MARKDOWN, str)
+    _, readme = await fetch_repository_and_readme(request.app[GITHUB], owner, name, media_type, caller, prepare)
     if isinstance(readme, ServiceError):
         raise readme
-    content = await asyncio.to_thread(sanitise, readme.value) if wanted == "html" else readme.value
-    lifetime = None if readme.personal else lifetimes.README
-    meta = Meta(as_of=readme.as_of, stale=False)
-    headers = {"Vary": "Accept"}
-    return envelope(request, Readme(wanted, content), meta, lifetime_seconds=lifetime, headers=headers)
+    return envelope(request, Readme(wanted, readme.value), Meta(), readme.freshness, headers={"Vary": "Accept"})

@@ -6,11 +6,11 @@ from aiohttp import web
 from github_client import lifetimes
 from github_client.models import Repository
 from github_client.parameters import repository_in_query
-from github_client.rest import MARKDOWN, fetch_repository_and_readme
+from github_client.rest import MARKDOWN, fetch_repository_and_readme, freshness_of_both, is_missing
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
 from github_client.trending.parser import TrendingRepository, parse_repositories
-from service_kit.answers import json_answer
+from service_kit.answers import Freshness, json_answer
 from service_kit.errors import ServiceError
 from service_kit.query import Query
 
@@ -34,7 +34,10 @@ class OriginalOwner(msgspec.Struct):
 
 
 class OriginalRepository(msgspec.Struct, omit_defaults=True):
-    """A repository with its README as raw Markdown; `readme` is null where there is none or it cannot be had now."""
+    """A repository with its README as raw Markdown; `readme` is null where there is none or it cannot be had now.
+
+    In the latter case `missing` names it; the client does not read that, whoever looks for the reason does.
+    """
 
     owner: OriginalOwner
     name: str
@@ -44,6 +47,7 @@ class OriginalRepository(msgspec.Struct, omit_defaults=True):
     open_issues: int
     readme: str | None
     subscribers_count: int | msgspec.UnsetType = msgspec.UNSET
+    missing: tuple[str, ...] = ()
 
 
 async def list_trending_repositories(request: web.Request) -> web.Response:
@@ -53,13 +57,13 @@ async def list_trending_repositories(request: web.Request) -> web.Response:
     )
     answer = await request.app[TRENDING].fetch(key, parse_repositories)
     rows = [trending_row(row) for row in answer.value.rows]
-    return json_answer(request, rows, lifetime_seconds=lifetimes.TRENDING)
+    return json_answer(request, rows, Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def list_trending_languages(request: web.Request) -> web.Response:
     """`GET /trending-languages`: names that survive the client's missing escaping. Everything of it waits for this."""
     names = request.app[CATALOGUE].for_original_client()
-    return json_answer(request, names, lifetime_seconds=lifetimes.LANGUAGES)
+    return json_answer(request, names, Freshness(lifetimes.LANGUAGES))
 
 
 async def get_repository(request: web.Request) -> web.Response:
@@ -67,7 +71,8 @@ async def get_repository(request: web.Request) -> web.Response:
     owner, name = repository_in_query(Query(request.rel_url.raw_query_string, plus_is_space=False))
     answer, readme = await fetch_repository_and_readme(request.app[GITHUB], owner, name, MARKDOWN, None)
     text = None if isinstance(readme, ServiceError) else readme.value
-    return json_answer(request, repository(answer.value, text), lifetime_seconds=lifetimes.REPOSITORY)
+    missing = ("readme",) if is_missing(readme) else ()
+    return json_answer(request, repository(answer.value, text, missing), freshness_of_both(answer, readme))
 
 
 def trending_row(row: TrendingRepository) -> OriginalTrendingRepository:
@@ -83,7 +88,7 @@ def trending_row(row: TrendingRepository) -> OriginalTrendingRepository:
     )
 
 
-def repository(found: Repository, readme: str | None) -> OriginalRepository:
+def repository(found: Repository, readme: str | None, missing: tuple[str, ...]) -> OriginalRepository:
     """GitHub's repository in the client's words."""
     return OriginalRepository(
         owner=OriginalOwner(found.owner.login),
@@ -94,6 +99,7 @@ def repository(found: Repository, readme: str | None) -> OriginalRepository:
         open_issues=found.open_issues_count,
         readme=readme,
         subscribers_count=_known(found.subscribers_count),
+        missing=missing,
     )
 
 

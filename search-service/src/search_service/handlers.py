@@ -4,9 +4,9 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from github_client import lifetimes
+from github_client.cached_github import Answer
 from github_client.credentials import credential_in
-from github_client.models import Answer, SearchResult
+from github_client.models import SearchResult
 from github_client.rest import search_developers as search_github_developers
 from github_client.rest import search_repositories as search_github_repositories
 from github_client.service import GITHUB
@@ -36,14 +36,11 @@ async def search_developers(request: web.Request) -> web.Response:
 
 
 def _page(request: web.Request, answer: Answer[SearchResult[T]], page: int) -> web.Response:
+    result = answer.value
     meta = Meta(
-        as_of=answer.as_of,
-        stale=False,
         page=page,
         next_page=answer.next_page,
-        total_count=answer.value.total_count,
-        incomplete_results=answer.value.incomplete_results,
+        total_count=result.total_count,
+        incomplete_results=result.incomplete_results,
     )
-    lifetime = None if answer.personal else lifetimes.SEARCH
-    last_page = answer.last_known_page
-    return envelope(request, answer.value.items, meta, lifetime_seconds=lifetime, last_page=last_page)
+    return envelope(request, result.items, meta, answer.freshness, last_page=answer.last_known_page)

@@ -5,7 +5,6 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
-from github_client import lifetimes
 from github_client.models import Repository
 from github_client.rest import search_repositories as search_github_repositories
 from github_client.service import GITHUB
@@ -39,7 +38,7 @@ async def search_repositories(request: web.Request) -> web.Response:
     answer = await search_github_repositories(request.app[GITHUB], parameters, None)
     headers = {"Max-Page": str(answer.last_known_page)}
     found = [found_repository(item) for item in answer.value.items]
-    return json_answer(request, found, lifetime_seconds=lifetimes.SEARCH, headers=headers)
+    return json_answer(request, found, answer.freshness, headers=headers)
 
 
 def found_repository(found: Repository) -> OriginalFoundRepository:

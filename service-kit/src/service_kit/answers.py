@@ -1,9 +1,10 @@
-"""Answers: JSON with validators and lifetimes, the `/v1` envelope, and `Link` with relative references."""
+"""Answers: JSON with validators and freshness, the `/v1` envelope, and `Link` with relative references."""
 
 import hashlib
 from datetime import datetime
 from email.utils import format_datetime
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,7 +19,9 @@ class Meta(msgspec.Struct, kw_only=True, omit_defaults=True):
     as_of: datetime | msgspec.UnsetType = msgspec.UNSET
     """When GitHub said so, UTC."""
     stale: bool | msgspec.UnsetType = msgspec.UNSET
-    """True when GitHub could not be asked and this is an older copy."""
+    """True when this is older than its lifetime: GitHub could not be asked, or is being asked now."""
+    missing: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The parts of `data` that could not be had now; they may exist."""
     page: int | msgspec.UnsetType = msgspec.UNSET
     next_page: int | None | msgspec.UnsetType = msgspec.UNSET
     """None on the last page."""
@@ -28,59 +31,95 @@ class Meta(msgspec.Struct, kw_only=True, omit_defaults=True):
     """True when GitHub's search ran out of time."""
 
 
+class Freshness(NamedTuple):
+    """How old what is answered is, and for how long it may be reused (seconds)."""
+
+    seconds_left: int
+    """Until it is older than its lifetime; negative for so long it has been."""
+    as_of: datetime | None = None
+    """When GitHub said so, UTC; None for what is our own knowledge."""
+    revalidate_seconds: int = 0
+    """For how long after its lifetime it may be used while it is renewed."""
+    if_error_seconds: int = 0
+    """For how long after its lifetime it may be used while it cannot be renewed."""
+    is_private: bool = False
+    """True for an answer to a caller's own token: stored nowhere else."""
+    is_copy: bool = False
+    """True unless GitHub was asked for this very answer."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Older than its lifetime: GitHub could not be asked, or is being asked now."""
+        return self.seconds_left < 0
+
+    @property
+    def cache_control(self) -> str:
+        """The header's value."""
+        if self.is_private:
+            return "private, no-store"
+        stated = f"public, max-age={max(self.seconds_left, 0)}"
+        if self.revalidate_seconds:
+            stated += f", stale-while-revalidate={self.revalidate_seconds}"
+        return f"{stated}, stale-if-error={self.if_error_seconds}" if self.if_error_seconds else stated
+
+    @property
+    def cache_status(self) -> str:
+        """RFC 9211: a negative `ttl` tells of staleness where the body has no room for it."""
+        return f"wegit; hit; ttl={self.seconds_left}" if self.is_copy else "wegit; fwd=miss"
+
+
 def json_answer(
-    request: web.Request, data: Any, *, lifetime_seconds: int | None, headers: dict[str, str] | None = None
+    request: web.Request, data: Any, freshness: Freshness, *, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """A bare JSON answer, as the original client reads it; `lifetime_seconds` None makes it private and unstored."""
+    """A bare JSON answer, as the original client reads it."""
     body = _encode(data)
-    return _answer(request, body, _etag(body, stale=False), lifetime_seconds, None, headers)
+    return _answer(request, body, body, freshness, headers)
 
 
 def envelope(
     request: web.Request,
     data: Any,
     meta: Meta,
+    freshness: Freshness,
     *,
-    lifetime_seconds: int | None,
     last_page: int | None = None,
     headers: dict[str, str] | None = None,
 ) -> web.Response:
     """A `/v1` answer: `{"data": …, "meta": …}`, with `Link` where `meta.page` is set.
 
-    `lifetime_seconds` None marks an answer to a caller's own token: private, not stored, without validators.
+    `data` that is bytes is JSON already. `meta.as_of` and `meta.stale` are filled in from the freshness.
     """
     headers = dict(headers or {})
-    links = _links(request, meta, last_page)
-    if links:
+    if links := _links(request, meta, last_page):
         headers["Link"] = links
-    as_of = meta.as_of if isinstance(meta.as_of, datetime) else None
-    encoded = _encode(data)
-    tag = _etag(encoded, stale=meta.stale is True)
-    body = b'{"data":%b,"meta":%b}' % (encoded, _encode(meta))
-    return _answer(request, body, tag, lifetime_seconds, as_of, headers)
+    if freshness.as_of is not None:
+        meta.as_of, meta.stale = freshness.as_of, freshness.is_stale
+    encoded = data if isinstance(data, bytes) else _encode(data)
+    return _answer(request, b'{"data":%b,"meta":%b}' % (encoded, _encode(meta)), encoded, freshness, headers)
 
 
 def _answer(
-    request: web.Request,
-    body: bytes,
-    tag: str,
-    lifetime_seconds: int | None,
-    as_of: datetime | None,
-    headers: dict[str, str] | None,
+    request: web.Request, body: bytes, tagged: bytes, freshness: Freshness, headers: dict[str, str] | None
 ) -> web.Response:
     headers = dict(headers or {})
-    if lifetime_seconds is None:
-        headers["Cache-Control"] = "private, no-store"
+    headers["Cache-Control"] = freshness.cache_control
+    if freshness.as_of is not None:
+        headers["Cache-Status"] = freshness.cache_status
+    if freshness.is_private:
         return web.Response(body=body, content_type="application/json", headers=headers)
-    headers["Cache-Control"] = f"public, max-age={lifetime_seconds}"
-    headers["ETag"] = tag
+    tag = headers["ETag"] = _etag(tagged, stale=freshness.is_stale)
     # With a token of one's own the same address may have another answer, which is not stored anywhere.
     headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Authorization")))
-    if as_of is not None:
-        headers["Last-Modified"] = format_datetime(as_of, usegmt=True)
+    if freshness.as_of is not None:
+        headers["Last-Modified"] = _http_date(freshness.as_of)
     if _matches(request.headers.get("If-None-Match", ""), tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+@lru_cache(maxsize=1024)
+def _http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
 
 
 def _etag(encoded: bytes, *, stale: bool) -> str:

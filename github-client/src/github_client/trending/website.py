@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import aiohttp
 import structlog
@@ -11,7 +11,6 @@ from yarl import URL
 
 from github_client.client import TIMEOUT_SECONDS, USER_AGENT
 from github_client.languages import LanguageCatalogue
-from github_client.models import Answer
 from github_client.trending.html import PAGE_LIMIT_BYTES
 from github_client.trending.page_key import PageKey
 from github_client.trending.parser import TrendingParseError, parse_language_menu
@@ -21,6 +20,13 @@ from service_kit.errors import UpstreamFault, UpstreamLimited, UpstreamStatus
 RETRY_AFTER_LIMIT_SECONDS = 60
 T = TypeVar("T")
 log = structlog.get_logger()
+
+
+class Fetched(NamedTuple, Generic[T]):
+    """A parsed page and when it was fetched, UTC."""
+
+    value: T
+    as_of: datetime
 
 
 class TrendingPages:
@@ -33,7 +39,7 @@ class TrendingPages:
         self.is_parsable = True
         """False while the last page could not be fetched or parsed."""
 
-    async def fetch(self, key: PageKey, parse: Callable[[bytes], T]) -> Answer[T]:
+    async def fetch(self, key: PageKey, parse: Callable[[bytes], T]) -> Fetched[T]:
         """Fetch and parse one page, within 12 s.
 
         Raises UpstreamLimited (429), and UpstreamFault and its kin, also for a page that cannot be parsed.
@@ -67,7 +73,7 @@ class TrendingPages:
             self.is_parsable = False
             raise
         self.is_parsable = True
-        return Answer(value=rows, as_of=datetime.now(UTC), personal=False)
+        return Fetched(rows, datetime.now(UTC))
 
     def _parse(self, html: bytes, parse: Callable[[bytes], Any]) -> Any:
         page = parse(html)
