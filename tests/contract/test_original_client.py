@@ -215,13 +215,14 @@ def test_row_8_search_in_pages(wegit: WholeSystem, prefix: str) -> None:
     ],
 )
 def test_row_8_what_people_type(wegit: WholeSystem, prefix: str, typed: str, status: int, asked: str | None) -> None:
-    reply = ask(wegit, f"{prefix}/search/repositories?name={typed}")
+    own = "with" if prefix else "without"  # a word that no other search has: no copy answers it
+    reply = ask(wegit, f"{prefix}/search/repositories?name={own} {typed}")
     assert reply.status == status
     assert isinstance(reply.json(), list)
     queries = [entry["query"] for entry in wegit.github_requests()]
     assert len(queries) == (0 if asked is None else 1)
     if asked is not None:
-        assert f"q={quote(asked).replace('%20', '+')}&" in f"{queries[0]}&"
+        assert f"q={quote(f'{own} {asked}').replace('%20', '+')}&" in f"{queries[0]}&"
 
 
 @PREFIXES

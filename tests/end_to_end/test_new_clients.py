@@ -132,7 +132,7 @@ def test_a_wrong_method_names_the_right_ones(wegit: WholeSystem) -> None:
 
 def test_one_request_id_goes_all_the_way(wegit: WholeSystem) -> None:
     request_id = "end-to-end-0001"
-    reply = wegit.get("/v1/developers/nobody-of-this-name-1", {"X-Request-Id": request_id})
+    reply = wegit.get("/v1/developers/nobody-asked-for-before", {"X-Request-Id": request_id})
     assert reply.json()["request_id"] == reply.headers["X-Request-Id"] == request_id
     lines = [line for line in wegit.log.splitlines() if request_id in line]
     assert any('"service":"gateway"' in line for line in lines)
