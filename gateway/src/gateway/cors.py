@@ -4,7 +4,7 @@ from aiohttp import web
 
 _ON_EVERY_ANSWER = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Max-Page, Link, ETag, X-Request-Id, Retry-After",
+    "Access-Control-Expose-Headers": "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After",
 }
 # By name: "*" does not cover Authorization (Fetch standard, "CORS-non-wildcard request-header name").
 _ALLOWED_HEADERS = "authorization, accept, content-type, if-none-match, x-request-id"

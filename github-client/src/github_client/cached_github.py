@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from github_client.cache import Copy, MemoryCache, pack, unpack
 from github_client.client import GitHubClient, GitHubReply, NotModified, Purpose, Validator
@@ -159,6 +159,8 @@ class CachedGitHub:
             ("kind", "outcome"),
             registry=metrics.registry,
         )
+        size = Gauge("github_copies_bytes", "Copies of GitHub's answers in this process.", registry=metrics.registry)
+        size.set_function(lambda: self._memory.size_bytes)
         self._counters = {
             (kind, outcome): self._answers.labels(kind, outcome)
             for kind in LIFETIMES
