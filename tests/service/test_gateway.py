@@ -316,7 +316,7 @@ async def test_every_answer_may_be_read_by_any_page(gateway: RunningGateway, ses
             assert response.status == status
             assert response.headers.getall("Access-Control-Allow-Origin") == ["*"]
             exposed = response.headers["Access-Control-Expose-Headers"]
-            assert exposed == "Max-Page, Link, ETag, X-Request-Id, Retry-After"
+            assert exposed == "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After"
 
 
 async def test_no_answer_tells_versions(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
