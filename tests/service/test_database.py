@@ -41,6 +41,22 @@ async def test_a_statement_that_takes_too_long_is_a_typed_error_and_not_a_cancel
     assert await database.fetch_one("select 1") == (1,)
 
 
+async def test_a_statement_is_prepared_on_each_connection_and_again_when_its_table_has_changed(
+    database: Database,
+) -> None:
+    execute, prepare = "execute found (%s)", "prepare found (text) as select * from kept where key = $1"
+    await database.execute("create table kept (key text)")
+    await database.execute("insert into kept values ('a')")
+    for _ in range(2):
+        rows = await asyncio.gather(*(database.fetch_one_prepared(execute, prepare, ("a",)) for _ in range(20)))
+        assert rows == [("a",)] * 20
+    prepared = await database.fetch_all("select name from pg_prepared_statements")
+    assert prepared == [("found",)]
+    await database.execute("alter table kept add column size integer default 7")
+    assert await database.fetch_one_prepared(execute, prepare, ("a",)) == ("a", 7)
+    assert await database.fetch_one_prepared(execute, prepare, ("b",)) is None
+
+
 async def test_a_wrong_statement_is_psycopgs_own_error(database: Database) -> None:
     with pytest.raises(psycopg2.ProgrammingError):
         await database.fetch_all("select no_such_column")

@@ -42,7 +42,9 @@ class SharedCache:
 
     async def read(self, key: str) -> Shared:
         """The copy and its lease."""
-        row = await self._run("read", key=key)
+        parameters = {"key": key, "now": self._clock.for_sql()}
+        async with _timeout():
+            row = await self._database.fetch_one_prepared(QUERIES["read"], QUERIES["prepare_read"], parameters)
         return Shared(self._copy(row), bool(row[-1])) if row else Shared(None, is_leased=False)
 
     async def claim(self, key: str, lifetime: Lifetime) -> Shared | None:

@@ -1,12 +1,16 @@
 -- The statements of github_answer. Each bears being run twice. `now` is null but in simulations: the database's own
 -- time then decides, and what crosses the border is an age. Leases are about real processes, so always about real time.
 
--- name: read
+-- name: prepare_read
 -- the copy, if there is one, its age, and whether somebody is asking GitHub for it now
+prepare read_github_answer (text, timestamptz) as
 select status, body, etag, credential, next_page, last_known_page, confirmed_at,
-    extract(epoch from coalesce(%(now)s, now()) - confirmed_at)::float8, leased_until > clock_timestamp()
+    extract(epoch from coalesce($2, now()) - confirmed_at)::float8, leased_until > clock_timestamp()
 from github_answer
-where key = %(key)s
+where key = $1
+
+-- name: read
+execute read_github_answer (%(key)s, %(now)s)
 
 -- name: claim
 -- missing or older than its lifetime, and nobody asks → this replica asks

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import aiopg
 import psycopg2
+import psycopg2.errors
 import structlog
 from aiohttp import web
 from psycopg2.extensions import parse_dsn
@@ -29,6 +30,8 @@ _KEEPALIVE = {
 log = structlog.get_logger()
 cure()
 
+# A connection that has not prepared the statement yet, or did so before a migration changed what it returns.
+_NOT_PREPARED = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.FeatureNotSupported)
 Row = tuple[Any, ...]
 Parameters = tuple[Any, ...] | dict[str, Any] | None
 
@@ -136,18 +139,30 @@ class Database:
         count: int = await self._run(sql, parameters, "count")
         return count
 
+    async def fetch_one_prepared(self, execute: str, prepare: str, parameters: Parameters = None) -> Row | None:
+        """As fetch_one, for a statement that is run so often that planning it each time is worth avoiding.
+
+        `execute` is an EXECUTE of what `prepare` prepares, which is done once on each connection.
+        """
+        rows: list[Row] = await self._run(execute, parameters, "rows", prepare)
+        return rows[0] if rows else None
+
     async def is_well(self) -> bool:
         """True when Postgres answers; raises when it does not."""
         return await self.fetch_one("select 1") is not None
 
-    async def _run(self, sql: str, parameters: Parameters, wanted: Literal["rows", "count"]) -> Any:
+    async def _run(
+        self, sql: str, parameters: Parameters, wanted: Literal["rows", "count"], prepare: str | None = None
+    ) -> Any:
         try:
-            return await self._run_once(sql, parameters, wanted)
+            return await self._run_once(sql, parameters, wanted, prepare)
         except DatabaseUnavailable:
             # A pooled connection died while idle (a restart of Postgres): aiopg has no pre-ping.
-            return await self._run_once(sql, parameters, wanted)
+            return await self._run_once(sql, parameters, wanted, prepare)
 
-    async def _run_once(self, sql: str, parameters: Parameters, wanted: Literal["rows", "count"]) -> Any:
+    async def _run_once(
+        self, sql: str, parameters: Parameters, wanted: Literal["rows", "count"], prepare: str | None
+    ) -> Any:
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
@@ -157,7 +172,14 @@ class Database:
             raise DatabaseUnavailable("The database cannot be reached.") from error
         try:
             async with cursor(connection) as opened:
-                await opened.execute(sql, parameters)
+                try:
+                    await opened.execute(sql, parameters)
+                except _NOT_PREPARED:
+                    if prepare is None:
+                        raise
+                    await opened.execute("deallocate all")
+                    await opened.execute(prepare)
+                    await opened.execute(sql, parameters)
                 if wanted == "count":
                     return opened.rowcount
                 return await opened.fetchall()
