@@ -90,8 +90,8 @@ with moment as (
     -- A second claim waits here for the first, and finds the pace moved on.
     for update of trending_collector
 ), warm as materialized (
-    select id, next_fetch_at, wanted_at from trending_page, moment
-    where asked_at > moment.now - make_interval(secs => %(warm_seconds)s)
+    select id, next_fetch_at, wanted_at from trending_page
+    where asked_at > (select now from moment) - make_interval(secs => %(warm_seconds)s)
     order by asked_at desc, id
     limit %(most_warm)s
 ), due as materialized (
@@ -158,11 +158,11 @@ with moment as materialized (
     select lower(coalesce(row ->> 'login', concat(row ->> 'owner', '/', row ->> 'name'))) as item,
         min((row ->> 'rank')::integer) as rank
     from (
-        select snapshot.rows
-        from page join trending_snapshot snapshot on snapshot.page_id = page.id and not snapshot.is_degraded, moment
-        where snapshot.taken_at >= (moment.today - 1)::timestamp at time zone 'UTC'
-            and snapshot.taken_at < moment.today::timestamp at time zone 'UTC'
-        order by snapshot.taken_at desc
+        select rows from trending_snapshot
+        where page_id = (select id from page) and not is_degraded
+            and taken_at >= ((select today from moment) - 1)::timestamp at time zone 'UTC'
+            and taken_at < (select today from moment)::timestamp at time zone 'UTC'
+        order by taken_at desc
         limit 1
     ) last, json_array_elements(last.rows::json) as row
     group by 1
@@ -226,11 +226,14 @@ returning failures
 -- what good snapshots of the page, and of its whole section, look like in sum
 with recent as materialized (
     (
-        select 'page' as scope, snapshot.row_count, snapshot.filled
-        from trending_page page join trending_snapshot snapshot on snapshot.page_id = page.id and not is_degraded
-        where page.section = %(section)s and page.since = %(since)s
-            and page.language_slug = %(language_slug)s and page.spoken_language_code = %(spoken_language_code)s
-        order by snapshot.taken_at desc
+        select 'page' as scope, row_count, filled
+        from trending_snapshot
+        where not is_degraded and page_id = (
+            select id from trending_page
+            where section = %(section)s and since = %(since)s
+                and language_slug = %(language_slug)s and spoken_language_code = %(spoken_language_code)s
+        )
+        order by taken_at desc
         limit %(of_page)s
     ) union all (
         select 'section', row_count, filled
@@ -260,16 +263,18 @@ with due as materialized (
     select date_trunc('day', coalesce(%(now)s, now()), 'UTC') - make_interval(hours => 24 * %(days)s) as before
 ), surplus as materialized (
     select snapshot.id
-    from trending_snapshot snapshot, trending_collector collector, due
+    from trending_snapshot snapshot
     where snapshot.section in ('repositories', 'developers')
-        and snapshot.taken_at >= collector.thinned_before and snapshot.taken_at < due.before
+        and snapshot.taken_at >= (select thinned_before from trending_collector)
+        and snapshot.taken_at < (select before from due)
         and (snapshot.is_degraded or exists (
             select from trending_snapshot later
             where later.page_id = snapshot.page_id and not later.is_degraded
                 and (later.taken_at, later.id) > (snapshot.taken_at, snapshot.id)
                 and later.taken_at < date_trunc('day', snapshot.taken_at, 'UTC') + interval '24 h'
         ))
-        and not exists (select from trending_page page where page.snapshot_id = snapshot.id)
+        -- Not the one that is shown.
+        and snapshot.id is distinct from (select snapshot_id from trending_page page where page.id = snapshot.page_id)
     limit %(batch)s
 ), gone as (
     delete from trending_snapshot where id = any(array(select id from surplus)) returning id
@@ -302,10 +307,9 @@ select languages from trending_menu
 with moment as (
     select coalesce(%(now)s, now()) as now
 ), warm as materialized (
-    select page.*
-    from trending_page page, moment
-    where page.asked_at > moment.now - make_interval(secs => %(warm_seconds)s)
-    order by page.asked_at desc, page.id
+    select * from trending_page
+    where asked_at > (select now from moment) - make_interval(secs => %(warm_seconds)s)
+    order by asked_at desc, id
     limit %(most_warm)s
 )
 select (select count(*) from trending_page), count(warm.id), count(*) filter (where failures > 0), min(failing_since),
