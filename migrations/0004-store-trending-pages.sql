@@ -28,7 +28,7 @@ comment on column trending_page.since is 'The period over which GitHub ranks.';
 comment on column trending_page.language_slug is 'The programming language as in the page''s address; empty: all.';
 comment on column trending_page.spoken_language_code is 'ISO 639-1; empty: all.';
 comment on column trending_page.asked_at is 'When it was last asked for: the most recently asked pages are kept warm, the others rest.';
-comment on column trending_page.next_fetch_at is 'Not fetched before: a claim moves it 10 minutes on, nothing ever moves it closer.';
+comment on column trending_page.next_fetch_at is 'Not fetched before: a claim moves it 10 minutes on, nothing moves it closer but the failure of a page never shown.';
 comment on column trending_page.wanted_at is 'Since when a person waits for it; null: nobody does.';
 comment on column trending_page.snapshot_id is 'What is shown: the last good snapshot, a degraded one only where there never was a good one; null before the first.';
 comment on column trending_page.failures is 'Fetches in a row that brought nothing good; the back-off grows with it.';

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from github_client.trending.page_key import PageKey
-from github_client.trending.parse_health import Baseline, filled, judge
+from github_client.trending.parse_health import filled, judge
 from github_client.trending.parser import TrendingParseError, TrendingRepository, parse_developers, parse_repositories
+from github_client.trending.stored import Baseline
 
 RECORDINGS = Path(os.environ["RECORDINGS_DIR"], "trending-html") if os.environ.get("RECORDINGS_DIR") else None
 RECORDED = sorted(path.name for path in RECORDINGS.glob("*.html")) if RECORDINGS else ["none"]

@@ -7,11 +7,11 @@ Pure.
 
 from collections.abc import Mapping, Sequence
 from math import exp, lgamma, log
-from typing import Literal
 
 import msgspec
 
 from github_client.trending.page_key import PageKey, Section
+from github_client.trending.stored import Baseline
 
 IMPLAUSIBLE_FIELD = 1e-6
 """Degraded below this probability. A hundred pages six times an hour make 100,000 tests a day, most of equal rows."""
@@ -47,16 +47,6 @@ _RECORDED_WEIGHT = 50.0
 _WEIGHT_LIMIT: Mapping[str, float] = {"section": 200.0, "page": 100.0}
 _ONE_FOR_ALL = frozenset({"language", "language_color"})
 """On a page of one language every row has these, or (no known language, one without a colour) none."""
-
-
-class Baseline(msgspec.Struct, frozen=True):
-    """What the good snapshots of a page, or of all pages of its section, had together."""
-
-    scope: Literal["page", "section"]
-    snapshots: int
-    rows: int
-    filled: Mapping[str, int]
-    """Rows that had the field, by field."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from github_client.languages import Language
 from github_client.trending.page_key import PageKey, Section
 from github_client.trending.stored import (
     Baseline,
+    Failing,
     ItemDay,
     ItemHistory,
     Standing,
@@ -105,7 +106,8 @@ class TrendingStore:
         """The page to fetch now, if any: only for who has the lease, and no sooner than the pace allows.
 
         The next one can be had after `interval_seconds` plus up to a fifth, this page again after 10 minutes, whoever
-        asks: neither two collectors nor a restarted one can be faster.
+        asks: neither two collectors nor a restarted one can be faster. Only what failed and was never shown may be had
+        sooner.
         """
         row = await self._fetch(
             "claim",
@@ -148,6 +150,11 @@ class TrendingStore:
         """Note that a fetch brought nothing good; what is shown stays. Return how many have failed in a row."""
         row = await self._fetch("fail", key, reason=reason, retry_in_seconds=retry_in_seconds)
         return int(row[0]) if row else 0
+
+    async def failing(self, key: PageKey) -> Failing | None:
+        """Why there is nothing of a page, where a fetch of it has failed; None for one that has not, or is shown."""
+        row = await self._fetch("failing", key)
+        return Failing(*row) if row else None
 
     async def baseline(self, section: Section, key: PageKey) -> list[Baseline]:
         """The last 20 good snapshots of this page and the last 200 of the section, each in sum; none without any."""

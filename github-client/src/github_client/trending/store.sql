@@ -211,6 +211,7 @@ on conflict (id) do nothing
 
 -- name: fail
 -- fetched in vain → tried again later; what is shown stays
+-- Of a page that is shown, a failed fetch counts like any other; one that never came need not wait for 10 minutes.
 -- Run twice it counts twice, which does no more than prolong the back-off by a step.
 insert into trending_page as known (section, since, language_slug, spoken_language_code, asked_at, next_fetch_at,
     failures, last_error, failing_since)
@@ -218,9 +219,19 @@ select %(section)s, %(since)s, %(language_slug)s, %(spoken_language_code)s, now,
     now + make_interval(secs => %(retry_in_seconds)s), 1, %(reason)s, now
 from (select coalesce(%(now)s, now()) as now) moment
 on conflict (section, since, language_slug, spoken_language_code) do update
-set next_fetch_at = greatest(known.next_fetch_at, excluded.next_fetch_at), failures = known.failures + 1,
+set next_fetch_at = case when known.snapshot_id is null then excluded.next_fetch_at
+        else greatest(known.next_fetch_at, excluded.next_fetch_at) end,
+    failures = known.failures + 1,
     last_error = excluded.last_error, failing_since = coalesce(known.failing_since, excluded.failing_since)
 returning failures
+
+-- name: failing
+-- why a page of which nothing was ever stored did not come, and when it is tried again
+select last_error, extract(epoch from next_fetch_at - coalesce(%(now)s, now()))::float8
+from trending_page
+where section = %(section)s and since = %(since)s
+    and language_slug = %(language_slug)s and spoken_language_code = %(spoken_language_code)s
+    and failures > 0 and snapshot_id is null
 
 -- name: baseline
 -- what good snapshots of the page, and of its whole section, look like in sum

@@ -30,6 +30,14 @@ class Unchanged(msgspec.Struct, frozen=True):
     """True when the last fetch brought nothing better."""
 
 
+class Failing(msgspec.Struct, frozen=True):
+    """A page of which nothing was ever stored, because its fetches fail."""
+
+    reason: str
+    retry_in_seconds: float
+    """Negative: it is due."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """A repository's or developer's history on one page, in days of UTC."""
 
