@@ -14,7 +14,7 @@ from github_client.languages import Language
 from github_client.trending.page_key import PageKey
 from github_client.trending.parser import TrendingDeveloper, TrendingRepository
 from github_client.trending.store import MOST_WARM, TrendingStore
-from github_client.trending.stored import Baseline, StoredPage, Unchanged
+from github_client.trending.stored import Baseline, Failing, StoredPage, Unchanged
 from service_kit.database import Database
 from tests.fakes.clock import SimulatedClock
 from tests.queue_database import QueueDatabase
@@ -193,6 +193,23 @@ async def test_failure_leaves_what_is_shown_and_counts_until_a_good_fetch(store:
     assert await store.fail(PAGE, "a 500", 600) == 1
 
 
+async def test_page_that_never_came_may_be_tried_again_sooner(store: TrendingStore, clock: SimulatedClock) -> None:
+    await store.ask([PAGE])
+    await store.lead("one")
+    await store.claim("one", 5)
+    assert await store.failing(PAGE) is None
+    await store.fail(PAGE, "a 500", 60)
+    assert await store.failing(PAGE) == Failing("a 500", 60)
+    clock.advance(59)
+    await store.lead("one")
+
+    assert await store.claim("one", 5) is None
+    clock.advance(1)
+    assert await store.claim("one", 5) == PAGE
+    await keep(store, "a/a")
+    assert await store.failing(PAGE) is None
+
+
 # Degraded snapshots
 
 
@@ -298,6 +315,7 @@ async def test_day_ends_at_midnight_utc_whatever_the_database_s_time_zone(
     clock.advance(12 * HOUR - 1)
     await keep(store, "a/a", "b/b")
     before = await each(store, "streak_days")
+    assert await store.on(PAGE, date(2026, 11, 21)) is None
     clock.advance(1)
     await keep(store, "b/b", "a/a")
 
