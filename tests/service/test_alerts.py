@@ -56,6 +56,19 @@ def test_the_same_error_in_the_same_minute_has_one_key() -> None:
     assert first.dedup_key == second.dedup_key != later.dedup_key
 
 
+async def test_an_incident_has_one_key_whoever_tells_of_it() -> None:
+    delivery = Delivery()
+    for service in ("repo-service", "developer-service"):
+        alerts = Alerts(service, delivery, Metrics())
+        alerts.report_incident("page 2026-11-23", kind="PageChanged", where="repositories", message="no token=S3cret")
+        alerts.report_incident("page 2026-11-23", kind="PageChanged", where="repositories", message="still")
+        await alerts.flush()
+    first, second = delivery.taken
+    assert first.dedup_key == second.dedup_key != describe("s", failure(), NOW).dedup_key
+    assert (first.error, first.where, first.occurrences) == ("PageChanged", "repositories", 2)
+    assert "S3cret" not in first.message
+
+
 async def test_repeated_errors_are_counted_into_one_alert() -> None:
     delivery = Delivery()
     buffer = Alerts("s", delivery, Metrics())

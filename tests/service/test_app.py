@@ -167,6 +167,9 @@ async def test_readiness_names_what_is_degraded(aiohttp_client: MakeClient) -> N
     client = await aiohttp_client(app)
     response = await client.get("/health/ready")
     assert (response.status, await response.json()) == (200, {"status": "ready", "degraded": ["github"]})
+    app[CHECKS]["github"] = Check(failing, details=lambda: {"since": "today"})
+    app[CHECKS]["database"] = Check(well, details=lambda: {"since": "never"})
+    assert (await (await client.get("/health/ready")).json())["details"] == {"github": {"since": "today"}}
     app[CHECKS]["queue"] = Check(failing, essential=True)
     response = await client.get("/health/ready")
     assert (response.status, (await response.json())["status"]) == (503, "not_ready")

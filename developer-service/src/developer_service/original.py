@@ -5,17 +5,18 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
-from github_client import lifetimes
 from github_client.credentials import caller_credential, credential_in
 from github_client.models import Developer, Event
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
-from github_client.trending.parser import TrendingDeveloper, parse_developers
-from service_kit.answers import Freshness, json_answer
+from github_client.trending.parser import TrendingDeveloper
+from service_kit.answers import json_answer
 from service_kit.errors import InvalidParameter
 from service_kit.query import Query
+
+_decode_rows = msgspec.json.Decoder(list[TrendingDeveloper]).decode
 
 
 class OriginalPopularRepository(msgspec.Struct):
@@ -78,9 +79,9 @@ async def list_trending_developers(request: web.Request) -> web.Response:
     key = read_page_key(
         "developers", Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE]
     )
-    answer = await request.app[TRENDING].fetch(key, parse_developers)
-    rows = [trending_row(row) for row in answer.value.rows]
-    return json_answer(request, rows, Freshness(lifetimes.TRENDING, answer.as_of))
+    answer = await request.app[TRENDING].latest(key)
+    rows = [trending_row(row) for row in _decode_rows(answer.rows)]
+    return json_answer(request, rows, answer.freshness)
 
 
 async def get_developer(request: web.Request) -> web.Response:

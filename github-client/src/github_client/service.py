@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from typing import Annotated
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from github_client.account_store import Accounts
 from github_client.cache import MemoryCache
@@ -17,8 +19,10 @@ from github_client.clock import Clock
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.languages import LanguageCatalogue
 from github_client.shared_cache import SharedCache, sweep
-from github_client.trending.website import TrendingPages
-from service_kit.alerts import alerts
+from github_client.trending.answers import TrendingAnswers
+from github_client.trending.assembly import trending_pages
+from github_client.trending.page_key import configured_pages
+from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
 from service_kit.client import open_session
 from service_kit.database import DATABASE, add_database
@@ -34,9 +38,16 @@ GITHUB_TRIES = 2
 CLOCK = web.AppKey("clock", Clock)
 """To be replaced before the start by who wants another time."""
 GITHUB = web.AppKey("github", CachedGitHub)
-TRENDING = web.AppKey("trending", TrendingPages)
+TRENDING = web.AppKey("trending", TrendingAnswers)
 CATALOGUE = web.AppKey("catalogue", LanguageCatalogue)
+_GITHUB = {"github.com", "www.github.com"}
+LEAST_INTERVAL_SECONDS = 5.0
 log = structlog.get_logger()
+
+
+def _languages(value: str) -> str:
+    configured_pages(value)
+    return value
 
 
 class DataServiceSettings(ServiceSettings):
@@ -48,6 +59,17 @@ class DataServiceSettings(ServiceSettings):
     github_web_url: HttpUrl = "https://github.com"
     github_tokens: SecretStr = SecretStr("")
     """Comma-separated."""
+    trending_languages: Annotated[str, AfterValidator(_languages)] = ""
+    """Names or slugs, comma-separated: their trending pages are kept whether anybody asks or not."""
+    trending_interval_seconds: Annotated[float, Field(gt=0, le=60)] = LEAST_INTERVAL_SECONDS
+    """Between two requests to github.com, over all replicas."""
+
+    @field_validator("trending_interval_seconds")
+    @classmethod
+    def _spare_github(cls, value: float, info: ValidationInfo) -> float:
+        if value < LEAST_INTERVAL_SECONDS and urlsplit(info.data.get("github_web_url", "")).hostname in _GITHUB:
+            raise ValueError(f"should be at least {LEAST_INTERVAL_SECONDS:.0f}, unless GITHUB_WEB_URL is an imitation")
+        return value
 
     def operator_credentials(self) -> list[Credential]:
         """One for each of GITHUB_TOKENS, named by its place."""
@@ -55,14 +77,21 @@ class DataServiceSettings(ServiceSettings):
         return [Credential("operator", f"GITHUB_TOKENS[{place}]", token) for place, token in enumerate(tokens)]
 
 
-def create_data_app(service: str, settings: DataServiceSettings) -> web.Application:
-    """An application with `app[GITHUB]`, `app[TRENDING]` and `app[CATALOGUE]`; it starts and lives without Postgres."""
+def create_data_app(
+    service: str, settings: DataServiceSettings, *, has_trending_pages: bool = False
+) -> web.Application:
+    """An application with `app[GITHUB]` and `app[CATALOGUE]`; it starts and lives without Postgres.
+
+    With `has_trending_pages` it has `app[TRENDING]`, too, and is one of those that may collect them.
+    """
     app = create_app()
     app[CLOCK] = Clock()
     app[CATALOGUE] = LanguageCatalogue()
     add_database(app, settings.database_url, service)
     app.cleanup_ctx.append(alerts(service, enqueue_alerts))
     app.cleanup_ctx.append(partial(_github, settings))
+    if has_trending_pages:
+        app.cleanup_ctx.append(partial(_trending, settings))
     return app
 
 
@@ -74,10 +103,9 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
         github = GitHubClient(session, settings.github_api_url, credentials)
         shared = SharedCache(app[DATABASE], clock)
         app[GITHUB] = cached = CachedGitHub(github, MemoryCache(), shared, clock, app[METRICS])
-        trending = app[TRENDING] = TrendingPages(session, settings.github_web_url, app[CATALOGUE])
 
         async def is_well() -> bool:
-            return github.is_reachable and trending.is_parsable
+            return github.is_reachable
 
         async def keep_accounts() -> None:
             checked: set[str] = set()
@@ -94,3 +122,17 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
             cached.running(),
         ):
             yield
+
+
+async def _trending(settings: DataServiceSettings, app: web.Application) -> AsyncIterator[None]:
+    async with trending_pages(
+        app[DATABASE],
+        app[CLOCK],
+        app[CATALOGUE],
+        app[METRICS],
+        app[ALERTS],
+        web_url=settings.github_web_url,
+        configured=configured_pages(settings.trending_languages),
+        interval_seconds=settings.trending_interval_seconds,
+    ) as (app[TRENDING], app[CHECKS]["trending"]):
+        yield

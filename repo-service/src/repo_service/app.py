@@ -15,7 +15,7 @@ class Settings(DataServiceSettings):
 
 def make_app(settings: Settings) -> web.Application:
     """The application, ready to run."""
-    app = create_data_app("repo-service", settings)
+    app = create_data_app("repo-service", settings, has_trending_pages=True)
     app.add_routes(
         [
             web.get("/trending-repositories", original.list_trending_repositories),

@@ -9,10 +9,12 @@ from github_client.parameters import repository_in_query
 from github_client.rest import MARKDOWN, fetch_repository_and_readme, freshness_of_both, is_missing
 from github_client.service import CATALOGUE, GITHUB, TRENDING
 from github_client.trending.page_key import read_page_key
-from github_client.trending.parser import TrendingRepository, parse_repositories
+from github_client.trending.parser import TrendingRepository
 from service_kit.answers import Freshness, json_answer
 from service_kit.errors import ServiceError
 from service_kit.query import Query
+
+_decode_rows = msgspec.json.Decoder(list[TrendingRepository]).decode
 
 
 class OriginalTrendingRepository(msgspec.Struct, omit_defaults=True):
@@ -55,9 +57,9 @@ async def list_trending_repositories(request: web.Request) -> web.Response:
     key = read_page_key(
         "repositories", Query(request.rel_url.raw_query_string, plus_is_space=False), request.app[CATALOGUE]
     )
-    answer = await request.app[TRENDING].fetch(key, parse_repositories)
-    rows = [trending_row(row) for row in answer.value.rows]
-    return json_answer(request, rows, Freshness(lifetimes.TRENDING, answer.as_of))
+    answer = await request.app[TRENDING].latest(key)
+    rows = [trending_row(row) for row in _decode_rows(answer.rows)]
+    return json_answer(request, rows, answer.freshness)
 
 
 async def list_trending_languages(request: web.Request) -> web.Response:

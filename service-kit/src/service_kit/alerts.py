@@ -1,4 +1,4 @@
-"""Alerts: an unexpected exception becomes one row per distinct error and minute, with a count; nobody waits for it."""
+"""Alerts: one row per distinct unexpected exception and minute, with a count, or per incident; nobody waits for it."""
 
 import asyncio
 import hashlib
@@ -24,22 +24,24 @@ log = structlog.get_logger()
 
 
 class Alert(msgspec.Struct, forbid_unknown_fields=True):
-    """One distinct error within one minute (UTC, `2026-11-23T10:07Z`); every text is redacted."""
+    """One distinct error within one minute (UTC, `2026-11-23T10:07Z`), or an incident; every text is redacted."""
 
     service: str
     error: str
-    """The exception's class."""
+    """The exception's class, or what kind of incident it is."""
     where: str
-    """`file:line in function` where it was raised."""
+    """`file:line in function` where it was raised, or what the incident befell."""
     message: str
     traceback: str
     minute: str
     occurrences: int = 1
+    incident: str = ""
+    """What alerts have in common that are one, whichever service and minute they come from; empty for exceptions."""
 
     @property
     def dedup_key(self) -> str:
-        """The same for the same error in the same minute, whichever replica saw it."""
-        identity = f"{self.service}|{self.error}|{self.where}|{self.minute}"
+        """The same for the same incident, or the same error in the same minute, whichever replica saw it."""
+        identity = self.incident or f"{self.service}|{self.error}|{self.where}|{self.minute}"
         return f"alert:{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}"
 
 
@@ -59,7 +61,14 @@ class Alerts:
 
     def report(self, error: BaseException) -> None:
         """Note an unexpected exception. Never blocks and never raises."""
-        alert = describe(self._service, error, datetime.now(UTC))
+        self._note(describe(self._service, error, datetime.now(UTC)))
+
+    def report_incident(self, incident: str, *, kind: str, where: str, message: str) -> None:
+        """Note something that is no exception; however often and by whom, `incident` is told once. Never blocks."""
+        minute = _minute(datetime.now(UTC))
+        self._note(Alert(self._service, kind, where, storable(message)[:500], "", minute, incident=incident))
+
+    def _note(self, alert: Alert) -> None:
         known = self._waiting.get(alert.dedup_key)
         if known is not None:
             known.occurrences += 1
@@ -109,8 +118,12 @@ def describe(service: str, error: BaseException, now: datetime) -> Alert:
         where=where,
         message=storable(str(error))[:500],
         traceback=storable(lines)[-TRACEBACK_LIMIT_CHARACTERS:],
-        minute=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+        minute=_minute(now),
     )
+
+
+def _minute(now: datetime) -> str:
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def storable(text: str) -> str:

@@ -17,6 +17,10 @@ class TrendingParseError(Exception):
     """The HTML is not a trending page that can be read; the message says why, without any of its text."""
 
 
+class PageNotReady(TrendingParseError):
+    """GitHub says that it is still making the page: nothing is wrong with it, nor with how it is read."""
+
+
 def read_html(html: str | bytes) -> LexborHTMLParser:
     """The document. Raises TrendingParseError for HTML that is cut or too large; bytes are UTF-8."""
     content = html.encode("utf-8", "replace") if isinstance(html, str) else html

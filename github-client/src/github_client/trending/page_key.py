@@ -10,7 +10,10 @@ from service_kit.query import Query
 
 Section = Literal["repositories", "developers"]
 Since = Literal["daily", "weekly", "monthly"]
+SECTIONS: tuple[Section, ...] = ("repositories", "developers")
 SINCE: tuple[Since, ...] = ("daily", "weekly", "monthly")
+MOST_CONFIGURED_LANGUAGES = 14
+"""90 pages with those of all languages: of the 120 that are fetched, some are left for what people ask for."""
 
 
 class PageKey(msgspec.Struct, frozen=True):
@@ -30,6 +33,25 @@ class PageKey(msgspec.Struct, frozen=True):
         language = f"/{self.language_slug}" if self.language_slug else ""
         spoken = f"&spoken_language_code={self.spoken_language_code}" if self.spoken_language_code else ""
         return f"/trending{developers}{language}?since={self.since}{spoken}"
+
+
+def configured_pages(languages: str) -> tuple[PageKey, ...]:
+    """The pages that are kept whether anybody asks or not: both sections, every period, all languages together, and
+    each of `languages`, comma-separated names or slugs.
+
+    Raises ValueError for a language that is none of GitHub's, or too many.
+    """
+    catalogue = LanguageCatalogue()
+    slugs = {"": None}  # each once, in order
+    for text in filter(None, (part.strip() for part in languages.split(","))):
+        language = catalogue.lookup(text)
+        if language is None:
+            near = ", ".join(catalogue.nearest(text))
+            raise ValueError(f"{text!r} is no language of GitHub's" + (f"; near: {near}" if near else ""))
+        slugs[language.slug] = None
+    if len(slugs) > MOST_CONFIGURED_LANGUAGES + 1:
+        raise ValueError(f"should name at most {MOST_CONFIGURED_LANGUAGES} languages")
+    return tuple(PageKey(section, since, slug) for slug in slugs for since in SINCE for section in SECTIONS)
 
 
 def read_page_key(section: Section, query: Query, catalogue: LanguageCatalogue) -> PageKey:

@@ -17,6 +17,7 @@ from selectolax.lexbor import LexborNode
 from github_client.languages import Language, encoded_slug, language_slug
 from github_client.trending.html import (
     COUNT,
+    PageNotReady,
     TrendingParseError,
     count_of,
     path_of,
@@ -156,7 +157,7 @@ def _page(html: str | bytes, kind: str, read: Callable[[int, LexborNode], Row | 
         document.strip_tags(["script", "style"])
         said = text_of(document.root).replace("’", "'")
         if _NOT_READY in said:
-            raise TrendingParseError("GitHub is still making this page.")
+            raise PageNotReady("GitHub is still making this page.")
         if _NOTHING.format(kind) not in said:
             raise TrendingParseError("There are no rows, and the page does not say so.")
     return TrendingPage(tuple(rows), unreadable)

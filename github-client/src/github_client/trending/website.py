@@ -1,83 +1,100 @@
-"""github.com as a source of trending pages: one fetch of a page, parsed."""
+"""github.com as a source of trending pages: one fetch of one page, and the rest that GitHub asks for."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, TypeVar
 
 import aiohttp
-import structlog
+import msgspec
 from yarl import URL
 
 from github_client.client import TIMEOUT_SECONDS, USER_AGENT
-from github_client.languages import LanguageCatalogue
-from github_client.trending.html import PAGE_LIMIT_BYTES
-from github_client.trending.page_key import PageKey
-from github_client.trending.parser import TrendingParseError, parse_language_menu
+from github_client.clock import Clock
+from github_client.languages import Language
+from github_client.protocol import recognise_limit
+from github_client.trending.html import PAGE_LIMIT_BYTES, PageNotReady, TrendingParseError
+from github_client.trending.page_key import PageKey, Section
+from github_client.trending.parser import (
+    TrendingDeveloper,
+    TrendingPage,
+    TrendingRepository,
+    parse_developers,
+    parse_language_menu,
+    parse_repositories,
+)
 from service_kit.client import fetch
 from service_kit.errors import UpstreamFault, UpstreamLimited, UpstreamStatus
 
-RETRY_AFTER_LIMIT_SECONDS = 60
-T = TypeVar("T")
-log = structlog.get_logger()
+LEAST_REST_SECONDS = 60
 
 
-class Fetched(NamedTuple, Generic[T]):
-    """A parsed page and when it was fetched, UTC."""
-
-    value: T
-    as_of: datetime
+class PageUnreadable(UpstreamFault):
+    """GitHub answered with something that is no trending page, or no longer one as we know it."""
 
 
-class TrendingPages:
-    """Fetches github.com/trending, without any credential, and keeps the language catalogue at what the pages offer."""
+class FetchedPage(msgspec.Struct, frozen=True):
+    """What one fetch brought."""
 
-    def __init__(self, session: aiohttp.ClientSession, web_url: str, catalogue: LanguageCatalogue) -> None:
+    rows: tuple[TrendingRepository, ...] | tuple[TrendingDeveloper, ...]
+    unreadable_rows: int
+    menu: tuple[Language, ...] | None
+    """The languages that the page offers; None where they were not asked for."""
+
+
+class TrendingWebsite:
+    """Fetches github.com/trending without any credential, each page with one request."""
+
+    def __init__(self, session: aiohttp.ClientSession, web_url: str, clock: Clock) -> None:
+        """`session` should not try again by itself: requests to github.com are counted and paced elsewhere."""
         self._session = session
         self._web_url = web_url
-        self._catalogue = catalogue
-        self.is_parsable = True
-        """False while the last page could not be fetched or parsed."""
+        self._clock = clock
+        self._rest_until = float("-inf")
 
-    async def fetch(self, key: PageKey, parse: Callable[[bytes], T]) -> Fetched[T]:
+    @property
+    def rest_seconds(self) -> float:
+        """For how long GitHub wants to be left alone; 0 if it does not."""
+        return max(0.0, self._rest_until - self._clock.seconds())
+
+    async def fetch(self, key: PageKey, *, with_menu: bool = False) -> FetchedPage:
         """Fetch and parse one page, within 12 s.
 
-        Raises UpstreamLimited (429), and UpstreamFault and its kin, also for a page that cannot be parsed.
+        Raises UpstreamLimited (429 or 403, and without asking while GitHub wants to be left alone), PageUnreadable,
+        UpstreamFault and its kin.
         """
-        url = URL(f"{self._web_url}{key.target}", encoded=True)
+        if self.rest_seconds:
+            raise UpstreamLimited("GitHub limits its trending pages.", retry_after_seconds=int(self.rest_seconds) + 1)
+        html = await self._html(key)
+        try:
+            # Milliseconds each, off the event loop; apart, so that it gets its turn between them.
+            page = await asyncio.to_thread(_parse, key.section, html)
+            menu = await asyncio.to_thread(parse_language_menu, html) if with_menu else None
+        except PageNotReady as error:
+            raise UpstreamFault(str(error)) from error
+        except TrendingParseError as error:
+            raise PageUnreadable(str(error)) from error
+        return FetchedPage(page.rows, page.unreadable_rows, menu)
+
+    async def _html(self, key: PageKey) -> bytes:
         try:
             reply = await fetch(
                 self._session,
                 "GET",
-                url,
+                URL(f"{self._web_url}{key.target}", encoded=True),
                 headers={"Accept": "text/html", "User-Agent": USER_AGENT},
                 timeout_seconds=TIMEOUT_SECONDS,
                 body_limit_bytes=PAGE_LIMIT_BYTES,
             )
-            if reply.status != 200:
-                raise UpstreamFault(f"GitHub's trending page answered with an unexpected {reply.status}.")
-            # Milliseconds of work for a page of this size: off the event loop.
-            rows = await asyncio.to_thread(self._parse, reply.body, parse)
         except UpstreamStatus as error:
-            self.is_parsable = False
-            if error.upstream_status == 429:
-                raise UpstreamLimited(
-                    "GitHub limits its trending page.", retry_after_seconds=RETRY_AFTER_LIMIT_SECONDS
-                ) from error
+            if error.upstream_status in {403, 429}:
+                limit = recognise_limit(error.upstream_status, error.headers, error.body, datetime.now(UTC))
+                seconds = max(limit.retry_after_seconds if limit else 0, LEAST_REST_SECONDS)
+                self._rest_until = self._clock.seconds() + seconds
+                raise UpstreamLimited("GitHub limits its trending pages.", retry_after_seconds=seconds) from error
             raise
-        except TrendingParseError as error:
-            self.is_parsable = False
-            log.error("trending.unparsable", target=key.target, error=str(error))
-            raise UpstreamFault("GitHub's trending page cannot be read.") from error
-        except UpstreamFault:
-            self.is_parsable = False
-            raise
-        self.is_parsable = True
-        return Fetched(rows, datetime.now(UTC))
+        if reply.status != 200:
+            raise UpstreamFault(f"GitHub's trending page answered with an unexpected {reply.status}.")
+        return reply.body
 
-    def _parse(self, html: bytes, parse: Callable[[bytes], Any]) -> Any:
-        page = parse(html)
-        menu = parse_language_menu(html)
-        if not self._catalogue.update(menu):
-            log.warning("trending.menu_refused", languages=len(menu))
-        return page
+
+def _parse(section: Section, html: bytes) -> TrendingPage[TrendingRepository] | TrendingPage[TrendingDeveloper]:
+    return parse_repositories(html) if section == "repositories" else parse_developers(html)
