@@ -74,7 +74,8 @@ def demo_settings(settings: Mapping[str, str], github_port: int, token: str) -> 
     """The settings without anything real, with both of GitHub's addresses at the imitation, and a token it knows."""
     github = f"http://{LOOPBACK}:{github_port}"
     kept = {name: value for name, value in settings.items() if name not in NOT_IN_DEMO}
-    return {**kept, "GITHUB_API_URL": github, "GITHUB_WEB_URL": github, "GITHUB_TOKENS": token}
+    imitation = {"GITHUB_API_URL": github, "GITHUB_WEB_URL": github, "TRENDING_INTERVAL_SECONDS": "0.2"}
+    return {**kept, **imitation, "GITHUB_TOKENS": token}
 
 
 def postgres(launch: Launch, url: str) -> Process:

@@ -61,6 +61,7 @@ class WholeSystem:
             "GATEWAY_PORT": str(gateway_port),
             "GITHUB_API_URL": self.github_url,
             "GITHUB_WEB_URL": self.github_url,
+            "TRENDING_INTERVAL_SECONDS": "0.05",
             "SLACK_WEBHOOK_URL": f"{self.slack.url}{SLACK_PATH}",
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "debug",

@@ -52,6 +52,7 @@ def test_a_demo_gets_nothing_real() -> None:
     assert "real" not in demo.values()
     assert demo["GITHUB_API_URL"] == demo["GITHUB_WEB_URL"] == "http://127.0.0.1:9001"
     assert demo["GITHUB_TOKENS"] == "made up"
+    assert float(demo["TRENDING_INTERVAL_SECONDS"]) < 5
 
 
 def test_a_taken_port_is_named() -> None:
