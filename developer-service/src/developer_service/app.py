@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from developer_service import handlers, original
+from developer_service import handlers, original, trending
 from github_client.service import DataServiceSettings, create_data_app
 from service_kit.settings import Port
 
@@ -21,7 +21,7 @@ def make_app(settings: Settings) -> web.Application:
             web.get("/trending-developers", original.list_trending_developers),
             web.get("/developers", original.get_developer),
             web.get("/developers/{login}/events", original.list_received_events),
-            web.get("/v1/trending/developers", handlers.list_trending_developers),
+            web.get("/v1/trending/developers", trending.list_trending_developers),
             web.get("/v1/developers/{login}", handlers.get_developer),
             web.get("/v1/developers/{login}/events", handlers.list_events),
             web.get("/v1/developers/{login}/received-events", handlers.list_received_events),

@@ -1,24 +1,14 @@
-"""Handlers of `/v1`: trending developers, one developer, events, and who the caller is."""
+"""Handlers of `/v1`: one developer, events, and who the caller is."""
 
 from aiohttp import web
 
-from github_client import lifetimes
 from github_client.credentials import credential_in
 from github_client.parameters import login
 from github_client.rest import LAST_EVENTS_PAGE, fetch_caller, fetch_developer, fetch_events
-from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending.page_key import read_page_key
-from github_client.trending.parser import parse_developers
-from service_kit.answers import Freshness, Meta, envelope
+from github_client.service import GITHUB
+from service_kit.answers import Meta, envelope
 from service_kit.errors import Unauthorized
 from service_kit.query import Query
-
-
-async def list_trending_developers(request: web.Request) -> web.Response:
-    """The rows of one trending page, best first."""
-    key = read_page_key("developers", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch(key, parse_developers)
-    return envelope(request, answer.value.rows, Meta(), Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def get_developer(request: web.Request) -> web.Response:

@@ -39,6 +39,7 @@ ROUTES = (
     Route("/developers/{login}/events", Service.DEVELOPER, original=True),
     Route("/search/repositories", Service.SEARCH, original=True),
     Route("/v1/trending/repositories", Service.REPO),
+    Route("/v1/trending/repositories/{owner}/{name}/history", Service.REPO),
     Route("/v1/trending/languages", Service.REPO),
     Route("/v1/repositories/{owner}/{name}", Service.REPO),
     Route("/v1/repositories/{owner}/{name}/readme", Service.REPO),

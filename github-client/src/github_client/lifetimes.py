@@ -31,3 +31,7 @@ STALE_IF_ERROR_SECONDS = 86_400
 """For how long a shared cache in front may go on with an answer while nobody answers it."""
 TRENDING = 300
 LANGUAGES = 3600
+TRENDING_PAST_DAY = 86_400
+"""A day's last snapshot, once the day is over: it changes no more."""
+TRENDING_HISTORY = 3600
+"""A repository's days on a page: only today's entry still moves."""

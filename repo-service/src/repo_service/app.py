@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from github_client.service import DataServiceSettings, create_data_app
-from repo_service import handlers, original
+from repo_service import handlers, original, trending
 from service_kit.settings import Port
 
 
@@ -21,7 +21,8 @@ def make_app(settings: Settings) -> web.Application:
             web.get("/trending-repositories", original.list_trending_repositories),
             web.get("/trending-languages", original.list_trending_languages),
             web.get("/repositories", original.get_repository),
-            web.get("/v1/trending/repositories", handlers.list_trending_repositories),
+            web.get("/v1/trending/repositories", trending.list_trending_repositories),
+            web.get("/v1/trending/repositories/{owner}/{name}/history", trending.get_history),
             web.get("/v1/trending/languages", handlers.list_trending_languages),
             web.get("/v1/repositories/{owner}/{name}", handlers.get_repository),
             web.get("/v1/repositories/{owner}/{name}/readme", handlers.get_readme),

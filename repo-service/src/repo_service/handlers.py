@@ -1,4 +1,4 @@
-"""Handlers of `/v1`: trending repositories, languages, one repository, its README."""
+"""Handlers of `/v1`: the languages of trending pages, one repository, its README."""
 
 import msgspec
 from aiohttp import web
@@ -14,9 +14,7 @@ from github_client.rest import (
     freshness_of_both,
     is_missing,
 )
-from github_client.service import CATALOGUE, GITHUB, TRENDING
-from github_client.trending.page_key import read_page_key
-from github_client.trending.parser import parse_repositories
+from github_client.service import CATALOGUE, GITHUB
 from repo_service.readme_html import sanitise
 from service_kit.answers import Freshness, Meta, envelope
 from service_kit.errors import ServiceError
@@ -28,13 +26,6 @@ class Readme(msgspec.Struct, frozen=True):
 
     format: str
     content: str
-
-
-async def list_trending_repositories(request: web.Request) -> web.Response:
-    """The rows of one trending page, best first."""
-    key = read_page_key("repositories", Query(request.rel_url.raw_query_string), request.app[CATALOGUE])
-    answer = await request.app[TRENDING].fetch(key, parse_repositories)
-    return envelope(request, answer.value.rows, Meta(), Freshness(lifetimes.TRENDING, answer.as_of))
 
 
 async def list_trending_languages(request: web.Request) -> web.Response:
