@@ -74,10 +74,14 @@ class Collector:
                     pause_seconds = LEAD_INTERVAL_SECONDS
                 await asyncio.sleep(pause_seconds)
         finally:
-            if self._leads:
-                with suppress(Unavailable):
-                    await self._store.resign(self._holder)
-                self._show_leading(leads=False)
+            with suppress(Unavailable):
+                await self.resign()
+
+    async def resign(self) -> None:
+        """Let another collect. Raises Unavailable."""
+        if self._leads:
+            self._show_leading(leads=False)
+            await self._store.resign(self._holder)
 
     async def step(self) -> float:
         """Do what is due, at most one fetch; return for how many seconds nothing else will be. Raises Unavailable."""
