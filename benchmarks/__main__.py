@@ -1,29 +1,41 @@
-"""The command line: `python -m benchmarks [hop|start|memory ...]`."""
+"""The command line: `python -m benchmarks [NAME ...]`."""
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Sequence
 
+import structlog
 import uvloop
 
 from benchmarks.driver import UnexpectedAnswer
 from benchmarks.hop import measure_hop
 from benchmarks.memory import measure_memory
+from benchmarks.quota import measure_quota
+from benchmarks.stampede import measure_stampede
 from benchmarks.start import measure_start
 from benchmarks.system import Ground, NotReady
 from benchmarks.table import describe_run, say
 from local.postgres_programs import PostgresError
 
-NAMES = ("start", "memory", "hop")
-DESCRIPTION = """\
-Measure WeGit on this machine and print tables. Everything is started here, on a database that is thrown away, and
-stopped again; GitHub is not asked. Figures compare within one run only; progress goes to standard error.
-
-  start   seconds until each process, and the whole, is ready
-  memory  what each process keeps while idle
-  hop     requests a second, latency and CPU time, through the gateway and beside it"""
+WHAT = {
+    "start": "seconds until each process, and the whole, is ready",
+    "memory": "what each process keeps while idle",
+    "hop": "requests a second, latency and CPU time, through the gateway and beside it",
+    "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
+    "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
+}
+DESCRIPTION = "\n".join(
+    [
+        "Measure WeGit on this machine and print tables. Everything is started here, on a database that is thrown",
+        "away, and stopped again; GitHub is an imitation, or is not asked. Figures compare within one run only;",
+        "progress goes to standard error.",
+        "",
+        *(f"  {name:14}{what}" for name, what in WHAT.items()),
+    ]
+)
 
 
 def main() -> None:
@@ -32,10 +44,12 @@ def main() -> None:
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "benchmark", nargs="*", type=_known_name, default=NAMES, metavar="{start,memory,hop}", help="default: all"
+        "benchmark", nargs="*", type=_known_name, default=list(WHAT), metavar="NAME", help="as above; default: all"
     )
-    parser.add_argument("--rounds", type=_at_least_one, help="how often to repeat (default: start 3, hop 5)")
+    parser.add_argument("--rounds", type=_at_least_one, help="how often to repeat (default: start 3, others 5)")
     arguments = parser.parse_args()
+    # What the parts that run in this process say: the tables alone are the output.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         uvloop.run(_measure(arguments.benchmark, arguments.rounds))
     except (NotReady, PostgresError, UnexpectedAnswer, OSError) as error:
@@ -53,20 +67,23 @@ async def _measure(names: Sequence[str], rounds: int | None) -> None:
     with Ground() as ground:
         if "start" in names:
             print(await measure_start(ground, rounds or 3), flush=True)
-        if "memory" not in names and "hop" not in names:
-            return
-        say("starting the system")
-        async with ground.running_system() as system:
-            if "memory" in names:
-                print(await measure_memory(system), flush=True)
-            if "hop" in names:
-                print(await measure_hop(system, rounds or 5), flush=True)
+        if "memory" in names or "hop" in names:
+            say("starting the system")
+            async with ground.running_system() as system:
+                if "memory" in names:
+                    print(await measure_memory(system), flush=True)
+                if "hop" in names:
+                    print(await measure_hop(system, rounds or 5), flush=True)
+        if "quota" in names:
+            print(await measure_quota(ground), flush=True)
+        if "stampede" in names:
+            print(await measure_stampede(ground, rounds or 5), flush=True)
 
 
 def _known_name(text: str) -> str:
     # Not argparse's choices: with these Python 3.11 refuses to be given none.
-    if text not in NAMES:
-        raise argparse.ArgumentTypeError(f"should be one of {', '.join(NAMES)}")
+    if text not in WHAT:
+        raise argparse.ArgumentTypeError(f"should be one of {', '.join(WHAT)}")
     return text
 
 

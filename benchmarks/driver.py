@@ -5,7 +5,9 @@ Raw sockets, no HTTP library: it must cost less than what it measures.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import cast
 from urllib.parse import urlsplit
@@ -38,14 +40,24 @@ class Load:
 
 async def drive(url: str, *, concurrency: int, seconds: float) -> Load:
     """GET a URL over `concurrency` connections for `seconds`. Raises UnexpectedAnswer, OSError if nobody listens."""
+    return await _drive([url] * concurrency, seconds)
+
+
+async def rush(urls: Sequence[str]) -> Load:
+    """GET each URL once, all at the same moment, each over a connection of its own. Raises as `drive`."""
+    return await _drive(urls, 0)
+
+
+async def _drive(urls: Sequence[str], seconds: float) -> Load:
     loop = asyncio.get_running_loop()
-    parts = urlsplit(url)
-    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n\r\n".encode()
     connections: list[_Connection] = []
     try:
-        for _ in range(concurrency):
+        for url in urls:
+            parts = urlsplit(url)
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n\r\n".encode()
             _, connection = await loop.create_connection(
-                lambda: _Connection(request), parts.hostname or "", parts.port or 80
+                partial(_Connection, request), parts.hostname or "", parts.port or 80
             )
             connections.append(connection)
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""WeGit as `make run` starts it, each process known by its id, with a database that is thrown away and no GitHub."""
+"""WeGit as `make run` starts it, or parts of it, each process known by its id, on a database that is thrown away."""
 
 import asyncio
 import os
@@ -6,14 +6,15 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 from local import stack
 from local.embedded_postgres import EmbeddedPostgres
+from local.imitation_github.credentials import READER_TOKEN
 from local.supervisor import Process
 from local.watchdog import Watchdog
 
@@ -38,6 +39,15 @@ class RunningSystem:
     process_ids: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Replicas:
+    """Where each repo-service and the imitation of GitHub listen, and what runs, by name (`repo-service 1`)."""
+
+    urls: list[str]
+    github_url: str
+    process_ids: dict[str, int]
+
+
 class Ground:
     """A database cluster and a log in a temporary folder, on which the system can be started again and again."""
 
@@ -56,26 +66,45 @@ class Ground:
 
     @asynccontextmanager
     async def running_system(self) -> AsyncIterator[RunningSystem]:
-        """Start in the order of `make run`, stop in the reverse one. Raises NotReady, PostgresError."""
+        """Start in the order of `make run`, stop in the reverse one; no GitHub. Raises NotReady, PostgresError."""
         (gateway_port,) = stack.free_ports(1)
-        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
-        settings = {
-            **kept,
-            "GATEWAY_PORT": str(gateway_port),
-            "GITHUB_API_URL": NOWHERE,
-            "GITHUB_WEB_URL": NOWHERE,
-            "SECRET_KEY": "thrown away with the database it belongs to",
-            "LOG_FORMAT": "json",
-        }
-        inner = stack.wegit(settings, self._cluster.url)
+        inner = stack.wegit({**_settings(NOWHERE), "GATEWAY_PORT": str(gateway_port)}, self._cluster.url)
         services = {process.name: process for stage in inner for process in stage}
-        repo_port = services["repo-service"].environment["PORT"]
-        system = RunningSystem(f"http://{stack.LOOPBACK}:{gateway_port}", f"http://{stack.LOOPBACK}:{repo_port}")
+        system = RunningSystem(f"http://{stack.LOOPBACK}:{gateway_port}", _url(services["repo-service"]))
+        async with self.running(inner, system):
+            yield system
+
+    @asynccontextmanager
+    async def running_replicas(self, count: int, beside: Sequence[Process] = ()) -> AsyncIterator["Replicas"]:
+        """Several repo-services on one database, with an operator's token for one imitation of GitHub.
+
+        Processes `beside` them start with them. Raises NotReady, PostgresError.
+        """
+        (github_port,) = stack.free_ports(1)
+        settings = _settings(f"http://{stack.LOOPBACK}:{github_port}")
+        github = stack.imitation_github(settings, github_port)
+        told = {**settings, "GITHUB_TOKENS": READER_TOKEN, "GATEWAY_PORT": "9"}
+        made = [stack.wegit(told, self._cluster.url) for _ in range(count)]  # each with free ports of its own
+        services = [next(process for process in inner[1] if process.name == "repo-service") for inner in made]
+        named = [replace(process, name=f"{process.name} {place}") for place, process in enumerate(services, 1)]
+        async with self.running([made[0][0], [github, *named, *beside]], RunningSystem("", "")) as running:
+            yield Replicas([_url(process) for process in named], _url_of_port(github_port), running.process_ids)
+
+    @asynccontextmanager
+    async def running_postgres(self) -> AsyncIterator[str]:
+        """Postgres alone, migrated; its URL. Raises NotReady, PostgresError."""
+        migrations = stack.wegit({**_settings(NOWHERE), "GATEWAY_PORT": "9"}, self._cluster.url)[0]
+        async with self.running([migrations], RunningSystem("", "")):
+            yield self._cluster.url
+
+    @asynccontextmanager
+    async def running(self, stages: Sequence[Sequence[Process]], system: RunningSystem) -> AsyncIterator[RunningSystem]:
+        """Postgres and, after it, one stage after another; what happens is noted in `system`."""
         children: list[tuple[Process, subprocess.Popen[bytes]]] = []
         started = time.perf_counter()
         try:
             launch = self._cluster.prepare()  # not in a thread, which a stop signal would leave behind
-            for stage in [[stack.postgres(launch, self._cluster.url)], *inner]:
+            for stage in [[stack.postgres(launch, self._cluster.url)], *stages]:
                 await asyncio.gather(*(self._start(process, system, children) for process in stage))
             system.whole_seconds = time.perf_counter() - started
             yield system
@@ -132,3 +161,21 @@ class Ground:
 
     def _log_end(self) -> str:
         return self._log_path.read_text(errors="replace")[-2000:]
+
+
+def _settings(github_url: str) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}},
+        "GITHUB_API_URL": github_url,
+        "GITHUB_WEB_URL": github_url,
+        "SECRET_KEY": "thrown away with the database it belongs to",
+        "LOG_FORMAT": "json",
+    }
+
+
+def _url(process: Process) -> str:
+    return _url_of_port(int(process.environment["PORT"]))
+
+
+def _url_of_port(port: int) -> str:
+    return f"http://{stack.LOOPBACK}:{port}"

@@ -5,16 +5,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pytest_aiohttp import AiohttpServer
 
-from benchmarks.driver import Load, UnexpectedAnswer, drive
+from benchmarks.driver import Load, UnexpectedAnswer, drive, rush
 
 CONNECTIONS = web.AppKey("connections", list[object])
 """One entry an answer."""
+QUERIES = web.AppKey("queries", list[str])
 
 
 @pytest.fixture
 async def server(aiohttp_server: AiohttpServer) -> TestServer:
     async def ok(request: web.Request) -> web.Response:
         request.app[CONNECTIONS].append(request.transport)
+        request.app[QUERIES].append(request.query_string)
         return web.Response(body=b"x" * 300_000)  # in many pieces
 
     async def stream(request: web.Request) -> web.StreamResponse:
@@ -24,7 +26,7 @@ async def server(aiohttp_server: AiohttpServer) -> TestServer:
         return response
 
     app = web.Application()
-    app[CONNECTIONS] = []
+    app[CONNECTIONS], app[QUERIES] = [], []
     app.router.add_get("/ok", ok)
     app.router.add_get("/stream", stream)
     return await aiohttp_server(app)
@@ -35,6 +37,13 @@ async def test_each_answer_is_counted_once_over_kept_connections(server: TestSer
     answered = server.app[CONNECTIONS]
     assert len(load.latencies_seconds) == len(answered) >= 3
     assert len(set(answered)) == 3
+
+
+async def test_a_rush_asks_each_url_once_with_its_query_and_over_its_own_connection(server: TestServer) -> None:
+    load = await rush([str(server.make_url(f"/ok?n={number}")) for number in range(20)])
+    assert len(load.latencies_seconds) == 20
+    assert len(set(server.app[CONNECTIONS])) == 20
+    assert sorted(server.app[QUERIES]) == sorted(f"n={number}" for number in range(20))
 
 
 async def test_bad_status_is_not_measured(server: TestServer) -> None:
