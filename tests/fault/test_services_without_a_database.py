@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -13,6 +14,7 @@ from tests.fakes.github_objects import repository
 from tests.fakes.upstream import ScriptedUpstream
 from tests.throwaway_postgres import ThrowawayPostgres
 
+SAMPLES = Path(__file__).parents[1] / "samples" / "trending"
 Client = TestClient[web.Request, web.Application]
 
 
@@ -20,6 +22,8 @@ Client = TestClient[web.Request, web.Application]
 async def github() -> AsyncIterator[ScriptedUpstream]:
     async with ScriptedUpstream() as started:
         started.answer("/repos/made-up/sample", repository())
+        started.answer("/trending", (SAMPLES / "repos_2026.html").read_bytes())
+        started.answer("/trending/developers", (SAMPLES / "devs_2026.html").read_bytes())
         yield started
 
 

@@ -78,7 +78,7 @@ def alerts(database_url: str) -> list[dict[str, Any]]:
 
 
 async def readiness(replica: TrendingReplica) -> tuple[bool, dict[str, Any]]:
-    watch = TrendingWatch(replica.store, LanguageCatalogue(), lambda _: None)
+    watch = TrendingWatch(replica.store, LanguageCatalogue(), lambda _: None, lambda: True)
     return await watch.is_well(), watch.details()
 
 

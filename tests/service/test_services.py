@@ -95,7 +95,7 @@ async def test_a_page_without_rows_is_a_fault_and_shows_in_readiness(serve: Serv
     response = await client.get("/v1/trending/repositories")
     assert response.status == 502
     assert (await response.json(content_type=None))["code"] == "upstream_fault"
-    assert "github" in (await (await client.get("/health/ready")).json())["degraded"]
+    assert "trending" in (await (await client.get("/health/ready")).json())["degraded"]
 
 
 async def test_a_trending_developer_without_a_popular_repository_has_an_empty_one(

@@ -45,8 +45,8 @@ async def trending_pages(
         website = TrendingWebsite(session, web_url, clock)
         incidents = ParseIncidents(report, clock)
         collector = Collector(website, store, clock, shown, incidents, configured, interval_seconds)
-        watch = TrendingWatch(store, catalogue, shown.show_health)
         answers = TrendingAnswers(store, website, clock, interval_seconds)
+        watch = TrendingWatch(store, catalogue, shown.show_health, lambda: website.is_readable)
         async with (
             running("trending collector", collector.run),
             running("trending watch", watch.run),

@@ -23,11 +23,16 @@ class TrendingWatch:
     """Keeps the catalogue and the gauges current, and knows what readiness says of the pages."""
 
     def __init__(
-        self, store: TrendingStore, catalogue: LanguageCatalogue, show_health: Callable[[TrendingHealth], None]
+        self,
+        store: TrendingStore,
+        catalogue: LanguageCatalogue,
+        show_health: Callable[[TrendingHealth], None],
+        is_well_without_store: Callable[[], bool],
     ) -> None:
         self._store = store
         self._catalogue = catalogue
         self._show_health = show_health
+        self._is_well_without_store = is_well_without_store
         self._health: TrendingHealth | None = None
 
     async def run(self) -> None:
@@ -49,11 +54,11 @@ class TrendingWatch:
             log.warning("trending.menu_refused", languages=len(menu))
 
     async def is_well(self) -> bool:
-        """Every warm page came when it was fetched last, and none is old. Without Postgres there is nothing to say."""
+        """Every warm page came when it was fetched last, and none is old."""
         try:
             health = await self._look()
         except Unavailable:
-            return True  # readiness names the database for that
+            return self._is_well_without_store()
         return not health.pages_failing and (health.oldest_seconds or 0) <= STALE_SECONDS
 
     def details(self) -> dict[str, Any]:

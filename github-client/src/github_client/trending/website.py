@@ -49,6 +49,8 @@ class TrendingWebsite:
         self._web_url = web_url
         self._clock = clock
         self._rest_until = float("-inf")
+        self.is_readable = True
+        """False while the last page that was fetched here did not come, or could not be read."""
 
     @property
     def rest_seconds(self) -> float:
@@ -63,6 +65,7 @@ class TrendingWebsite:
         """
         if self.rest_seconds:
             raise UpstreamLimited("GitHub limits its trending pages.", retry_after_seconds=int(self.rest_seconds) + 1)
+        self.is_readable = False
         html = await self._html(key)
         try:
             # Milliseconds each, off the event loop; apart, so that it gets its turn between them.
@@ -72,6 +75,7 @@ class TrendingWebsite:
             raise UpstreamFault(str(error)) from error
         except TrendingParseError as error:
             raise PageUnreadable(str(error)) from error
+        self.is_readable = True
         return FetchedPage(page.rows, page.unreadable_rows, menu)
 
     async def _html(self, key: PageKey) -> bytes:
