@@ -30,7 +30,7 @@ def test_trending_developers_and_languages(wegit: WholeSystem) -> None:
     assert c_sharp["slug"] == "c%23"
     assert re.fullmatch("#[0-9a-f]{6}", c_sharp["color"])
     for slug in ("c%2523", "c%23", "C%23"):  # passed back verbatim, decoded by the query, in another case
-        assert wegit.get(f"/v1/trending/repositories?language={slug}").status == 200
+        assert wegit.get(f"/v1/trending/repositories?since=monthly&language={slug}").status == 200
     assert {entry["path"] for entry in wegit.github_requests()} >= {"/trending/c%23"}
 
 
