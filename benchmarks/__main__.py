@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 
+from benchmarks.cache_memory import measure_cache_memory
 from benchmarks.driver import UnexpectedAnswer
+from benchmarks.hit import measure_hit
 from benchmarks.hop import measure_hop
 from benchmarks.memory import measure_memory
 from benchmarks.quota import measure_quota
@@ -26,6 +28,8 @@ WHAT = {
     "hop": "requests a second, latency and CPU time, through the gateway and beside it",
     "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
+    "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
+    "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
 }
 DESCRIPTION = "\n".join(
     [
@@ -78,6 +82,10 @@ async def _measure(names: Sequence[str], rounds: int | None) -> None:
             print(await measure_quota(ground), flush=True)
         if "stampede" in names:
             print(await measure_stampede(ground, rounds or 5), flush=True)
+        if "hit" in names:
+            print(await measure_hit(ground, rounds or 5), flush=True)
+        if "cache-memory" in names:
+            print(await measure_cache_memory(rounds or 5), flush=True)
 
 
 def _known_name(text: str) -> str:
