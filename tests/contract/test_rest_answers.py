@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientSession
 
 from github_client.client import GitHubClient
-from github_client.credentials import Credential, OperatorCredentials
+from github_client.credentials import Credential
 from github_client.models import Developer, Event, FoundDeveloper, Repository, SearchResult
 from github_client.protocol import last_known_page, parse_links
 from service_kit.client import open_session
@@ -29,6 +29,7 @@ from service_kit.errors import (
     UpstreamStatus,
 )
 from service_kit.metrics import Metrics
+from tests.fakes.replica import make_client
 from tests.fakes.upstream import ScriptedUpstream
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "rest"
@@ -115,7 +116,7 @@ async def test_every_recorded_answer_is_understood(file: Path, session: ClientSe
             for other in exchanges if exchange["status"] in {301, 302} else ():
                 if target_of(other) != target_of(exchange):
                     script(upstream, other, "https://api.github.com")
-            github = GitHubClient(session, upstream.url, OperatorCredentials([]))
+            github = make_client(session, upstream.url)
             await understand(github, upstream, file.stem, exchange)
 
 

@@ -1,8 +1,9 @@
-"""One replica's way to GitHub's answers: copies in the process, copies in Postgres, the client; put together as a service does."""
+"""One replica's way to GitHub: limits, copies in the process, copies in Postgres; put together as a service does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from github_client.cache import MemoryCache
@@ -10,10 +11,32 @@ from github_client.cached_github import CachedGitHub
 from github_client.client import GitHubClient
 from github_client.clock import Clock
 from github_client.credentials import Credential, OperatorCredentials
+from github_client.quota import QuotaKeeper
 from github_client.shared_cache import SharedCache
+from service_kit.alerts import Alert, Alerts
 from service_kit.client import open_session
 from service_kit.database import Database
 from service_kit.metrics import Metrics
+
+
+def make_client(
+    session: ClientSession,
+    github_url: str,
+    *operator: Credential,
+    clock: Clock | None = None,
+    keeper: QuotaKeeper | None = None,
+    told: Callable[[Alert], None] | None = None,
+) -> GitHubClient:
+    """A client with limits of its own; `told` gets its alerts as they are flushed, which nobody does by itself."""
+
+    async def deliver(alert: Alert) -> None:
+        if told is not None:
+            told(alert)
+
+    metrics = Metrics()
+    alerts = Alerts("test", deliver, metrics)
+    credentials = OperatorCredentials(operator)
+    return GitHubClient(session, github_url, credentials, keeper or QuotaKeeper(), clock or Clock(), metrics, alerts)
 
 
 @asynccontextmanager
@@ -24,7 +47,7 @@ async def replica(
     database = Database(SecretStr(database_url), "test")
     await database.open()
     async with open_session(Metrics()) as session:
-        client = GitHubClient(session, github_url, OperatorCredentials(operator))
+        client = make_client(session, github_url, *operator, clock=clock)
         cached = CachedGitHub(client, MemoryCache(), SharedCache(database, clock), clock, Metrics())
         async with cached.running():
             yield cached

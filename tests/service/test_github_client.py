@@ -7,8 +7,9 @@ import pytest
 import structlog
 from aiohttp import ClientSession
 
-from github_client.client import GitHubClient
-from github_client.credentials import Credential, OperatorCredentials
+from github_client.breaker import FAILURES_BEFORE_OPEN
+from github_client.client import GitHubClient, NotModified, Validator
+from github_client.credentials import Credential
 from service_kit.client import open_session
 from service_kit.errors import (
     Unauthorized,
@@ -16,7 +17,9 @@ from service_kit.errors import (
     UpstreamLimited,
 )
 from service_kit.metrics import Metrics
+from tests.fakes.clock import SimulatedClock
 from tests.fakes.github_objects import repository
+from tests.fakes.replica import make_client
 from tests.fakes.upstream import ScriptedUpstream
 
 CALLER = Credential("caller", "caller", "ghp_of_the_caller")
@@ -36,7 +39,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 def client(session: ClientSession, upstream: ScriptedUpstream, *operator: Credential) -> GitHubClient:
-    return GitHubClient(session, upstream.url, OperatorCredentials(operator))
+    return make_client(session, upstream.url, *operator)
 
 
 def authorizations(upstream: ScriptedUpstream) -> list[str | None]:
@@ -61,14 +64,57 @@ async def test_the_callers_token_is_used_for_the_caller(session: ClientSession, 
     assert answer.credential is CALLER
 
 
-async def test_the_operators_credentials_serve_everyone_else(
+async def test_the_operators_credentials_serve_everyone_else_and_a_resource_keeps_its_own(
     session: ClientSession, upstream: ScriptedUpstream
 ) -> None:
-    upstream.answer("/repos/made-up/sample", repository())
     github = client(session, upstream, FIRST, SECOND)
-    for _ in range(2):
-        await github.get("/repos/made-up/sample", caller=None)
-    assert set(authorizations(upstream)) == {"Bearer ghp_first", "Bearer ghp_second"}
+    for n in range(20):
+        upstream.answer(f"/users/{n}", {})
+    for n in [*range(20), *range(20)]:
+        await github.get(f"/users/{n}", caller=None)
+    used = authorizations(upstream)
+    assert set(used) == {"Bearer ghp_first", "Bearer ghp_second"}
+    assert used[:20] == used[20:]
+
+
+async def test_an_etag_goes_only_with_the_credential_that_got_it(
+    session: ClientSession, upstream: ScriptedUpstream
+) -> None:
+    upstream.answer("/users/made-up", {}, headers={"ETag": 'W/"1"'})
+    upstream.answer("/users/made-up", status=304)
+    upstream.answer("/users/made-up", {})
+    reply = await client(session, upstream, FIRST).get("/users/made-up", caller=None)
+    validator = Validator(reply.etag or "", reply.credential.identity)
+    again = await client(session, upstream, FIRST).get("/users/made-up", caller=None, validator=validator)
+    assert isinstance(again, NotModified)
+    await client(session, upstream, SECOND).get("/users/made-up", caller=None, validator=validator)
+    assert [asked.headers.get("If-None-Match") for asked in upstream.asked] == [None, 'W/"1"', None]
+
+
+async def test_a_limited_caller_is_not_asked_for_again(session: ClientSession, upstream: ScriptedUpstream) -> None:
+    upstream.answer("/users/made-up", {}, status=429, headers={"Retry-After": "30"})
+    github = client(session, upstream, FIRST)
+    for _ in range(3):
+        with pytest.raises(UpstreamLimited):
+            await github.get("/users/made-up", caller=CALLER)
+    assert authorizations(upstream) == ["Bearer ghp_of_the_caller"]
+
+
+async def test_when_github_fails_call_after_call_the_next_ones_fail_at_once(
+    session: ClientSession, upstream: ScriptedUpstream
+) -> None:
+    upstream.answer("/users/made-up", {}, status=500)
+    clock = SimulatedClock()
+    github = make_client(session, upstream.url, FIRST, clock=clock)
+    for _ in range(FAILURES_BEFORE_OPEN + 20):
+        with pytest.raises(UpstreamFault):
+            await github.get("/users/made-up", caller=None)
+    assert len(upstream.asked) == FAILURES_BEFORE_OPEN
+    clock.advance(5)
+    for _ in range(5):
+        with pytest.raises(UpstreamFault):
+            await github.get("/users/made-up", caller=None)
+    assert len(upstream.asked) == FAILURES_BEFORE_OPEN + 1
 
 
 async def test_a_redirect_to_another_host_is_not_followed(session: ClientSession, upstream: ScriptedUpstream) -> None:
@@ -146,5 +192,5 @@ async def test_a_powerful_or_refused_credential_is_warned_of_at_start(
         await client(session, upstream, FIRST, SECOND).check_operator_credentials(checked)
         await client(session, upstream, FIRST, SECOND).check_operator_credentials(checked)
     warned = [(event["event"], event["credential"]) for event in events if event.get("credential")]
-    assert warned == [("credential.too_powerful", "first"), ("credential.unchecked", "second")]
+    assert warned == [("credential.too_powerful", "first"), ("credential.rested", "second")]
     assert "ghp_" not in str(events)

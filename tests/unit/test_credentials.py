@@ -1,9 +1,18 @@
 """Whose credential a call uses."""
 
 import pytest
+from pydantic import SecretStr
 
-from github_client.credentials import ANONYMOUS, Credential, OperatorCredentials, caller_credential, credential_in
-from service_kit.errors import Unauthorized, UpstreamLimited
+from github_client.credentials import (
+    ANONYMOUS,
+    Credential,
+    OperatorCredentials,
+    application_credential,
+    caller_credential,
+    credential_in,
+    identity_key,
+)
+from service_kit.errors import Unauthorized
 
 FIRST, SECOND = (Credential("operator", name, f"ghp_{name}") for name in ("first", "second"))
 
@@ -33,28 +42,25 @@ def test_a_token_never_shows() -> None:
 
 def test_without_credentials_access_is_anonymous() -> None:
     credentials = OperatorCredentials([])
-    assert credentials.choose("core", 0) is ANONYMOUS
+    assert credentials.all() == (ANONYMOUS,)
     assert ANONYMOUS.headers() == {}
+    credentials.replace_stored([FIRST])
+    assert credentials.all() == (FIRST,)
 
 
-def test_credentials_take_turns() -> None:
-    credentials = OperatorCredentials([FIRST])
-    credentials.replace_stored([SECOND])
-    assert {credentials.choose("core", 0).name for _ in range(2)} == {"first", "second"}
+def test_an_identity_is_the_same_on_every_replica_and_gives_nothing_away() -> None:
+    key, other_key = (identity_key(SecretStr(secret * 40)) for secret in "ab")
+    of = [Credential("operator", "x", "ghp_secret", key=key).identity for _ in range(2)]
+    assert of[0] == of[1]
+    assert "ghp_" not in of[0]
+    assert Credential("operator", "x", "ghp_secret", key=other_key).identity != of[0]
+    assert caller_credential("ghp_secret").identity not in of
+    assert caller_credential("ghp_secret").identity == caller_credential("ghp_secret").identity
+    assert caller_credential("ghp_secret").identity != caller_credential("ghp_other").identity
 
 
-def test_a_limited_credential_rests_for_its_bucket_only() -> None:
-    credentials = OperatorCredentials([FIRST, SECOND])
-    credentials.rest(FIRST, "search", until=60)
-    assert {credentials.choose("search", 0).name for _ in range(4)} == {"second"}
-    assert {credentials.choose("core", 0).name for _ in range(4)} == {"first", "second"}
-    assert {credentials.choose("search", 60).name for _ in range(4)} == {"first", "second"}
-
-
-def test_when_all_rest_the_soonest_is_told() -> None:
-    credentials = OperatorCredentials([FIRST, SECOND])
-    credentials.rest(FIRST, "core", until=60)
-    credentials.rest(SECOND, "core", until=45.5)
-    with pytest.raises(UpstreamLimited) as caught:
-        credentials.choose("core", 10)
-    assert caught.value.retry_after_seconds == 36
+def test_an_application_is_a_credential() -> None:
+    credential = application_credential("Iv1.0", SecretStr("hush"), b"key")
+    assert credential.kind == "operator"
+    assert credential.headers() == {"Authorization": "Basic SXYxLjA6aHVzaA=="}
+    assert "hush" not in repr(credential)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import SecretStr
 
-from github_client.credentials import Credential
+from github_client.credentials import Credential, identity_key
 from service_kit.database import Database
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Accounts:
             return []
         from cryptography.fernet import InvalidToken
 
+        key = identity_key(self._secret_key)
         credentials = []
         for name, encrypted in rows:
             try:
@@ -40,7 +41,7 @@ class Accounts:
             except InvalidToken:
                 log.error("account.unreadable", account=name, hint="was it stored with another SECRET_KEY?")
                 continue
-            credentials.append(Credential("operator", f"account {name}", token))
+            credentials.append(Credential("operator", f"account {name}", token, key=key))
         return credentials
 
     async def add(self, name: str, token: str) -> None:

@@ -17,11 +17,12 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from github_client.cache import Copy, MemoryCache, pack, unpack
-from github_client.client import GitHubClient, GitHubReply, NotModified, Purpose, Validator
+from github_client.client import GitHubClient, GitHubReply, NotModified, Validator
 from github_client.clock import Clock
 from github_client.credentials import Credential
 from github_client.lifetimes import LIFETIMES, MISSING, STALE_IF_ERROR_SECONDS, Kind, Lifetime
 from github_client.protocol import last_known_page, page_of, parse_links
+from github_client.quota import Purpose
 from github_client.shared_cache import SharedCache
 from service_kit.answers import Freshness
 from service_kit.errors import (

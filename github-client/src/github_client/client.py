@@ -1,19 +1,26 @@
 """The GitHub REST client: one GET with the right headers, credential, redirects and errors."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Literal, overload
+from datetime import datetime
+from math import ceil
+from typing import overload
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
 import structlog
 from multidict import CIMultiDictProxy
+from prometheus_client import Counter, Gauge
 from yarl import URL
 
-from github_client.credentials import REFUSED_REST_SECONDS, Bucket, Credential, OperatorCredentials
-from github_client.protocol import Limit, recognise_limit
+from github_client.breaker import Breaker
+from github_client.clock import Clock
+from github_client.credentials import Credential, OperatorCredentials
+from github_client.protocol import Limit, date_of, recognise_limit
+from github_client.quota import REFUSED_REST_SECONDS, Purpose, QuotaKeeper
+from service_kit.alerts import Alerts
 from service_kit.client import Reply, fetch
 from service_kit.errors import (
     Forbidden,
@@ -24,7 +31,9 @@ from service_kit.errors import (
     UpstreamFault,
     UpstreamLimited,
     UpstreamStatus,
+    UpstreamUnreachable,
 )
+from service_kit.metrics import Metrics
 
 API_VERSION = "2022-11-28"
 USER_AGENT = "WeGit/0.1 (mini-program back end)"
@@ -32,11 +41,10 @@ TIMEOUT_SECONDS = 12.0
 """GitHub ends its own work on a request after 10 s; the gateway waits 15 s for us."""
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 REDIRECT_LIMIT = 3
+CALLER_RESTS_LIMIT = 1000
+"""Limited tokens of callers that are remembered."""
 JSON = "application/vnd.github+json"
 log = structlog.get_logger()
-
-
-Purpose = Literal["people", "background"]
 
 
 class Validator(msgspec.Struct, frozen=True):
@@ -60,22 +68,54 @@ class GitHubReply:
         """The answer's validator, None for those that have none (search)."""
         return self.headers.get("ETag")
 
-    def __init__(self, reply: Reply, credential: Credential) -> None:
+    def __init__(self, reply: Reply, credential: Credential, as_of: datetime) -> None:
         self.body: bytes = reply.body
         self.headers: CIMultiDictProxy[str] = reply.headers
-        self.as_of = datetime.now(UTC)
+        self.as_of = as_of
         self.credential = credential
 
 
 class GitHubClient:
-    """Asks api.github.com with the caller's credential, otherwise with the operator's in turn, otherwise with none."""
+    """Asks api.github.com with the caller's credential, otherwise with one of the operator's, otherwise with none."""
 
-    def __init__(self, session: aiohttp.ClientSession, api_url: str, operator: OperatorCredentials) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        api_url: str,
+        operator: OperatorCredentials,
+        keeper: QuotaKeeper,
+        clock: Clock,
+        metrics: Metrics,
+        alerts: Alerts,
+    ) -> None:
         self._session = session
         self._api_url = api_url
         self._origin = URL(api_url).origin()
         self._operator = operator
+        self._keeper = keeper
+        self._clock = clock
+        self._alerts = alerts
+        self._breaker = Breaker()
+        self._caller_rests: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._warned: set[str] = set()
+        self._calls = Counter(
+            "github_calls_total",
+            "Calls to api.github.com: for people or in the background, and how they ended.",
+            ("purpose", "outcome"),
+            registry=metrics.registry,
+        )
+        self._remaining = Gauge(
+            "github_quota_remaining",
+            "What is left of a budget, as GitHub last told this replica.",
+            ("credential", "bucket"),
+            registry=metrics.registry,
+        )
+        self._rests = Counter(
+            "github_credential_rests_total",
+            "How often a credential of the operator's was put to rest here.",
+            ("credential", "reason"),
+            registry=metrics.registry,
+        )
         self.is_reachable = True
         """False while the last call found GitHub failing, unreachable or limited."""
 
@@ -110,61 +150,138 @@ class GitHubClient:
         caller: Credential | None,
         accept: str = JSON,
         validator: Validator | None = None,
-        purpose: Purpose = "people",  # noqa: ARG002 - the quota keeper will ask
+        purpose: Purpose = "people",
     ) -> GitHubReply | NotModified:
         """GET `path` (percent-encoded, from `/`), within 12 s in all.
 
-        Raises NotFound, Unauthorized and Forbidden (of the caller's token), UnavailableForLegalReasons,
-        UpstreamLimited, UpstreamStatus (any other status of 400 and more), UpstreamFault and its kin.
+        `validator` goes along when its credential is the one that is asked with. With purpose `background` a share of
+        the operator's budget is left to people. Raises NotFound, Unauthorized and Forbidden (of the caller's token),
+        UnavailableForLegalReasons, UpstreamLimited, UpstreamStatus (any other status of 400 and more), UpstreamFault
+        and its kin, at once while GitHub fails call after call.
         """
         url = URL(f"{self._api_url}{path}{'?' + urlencode(parameters) if parameters else ''}", encoded=True)
         deadline = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
-        bucket: Bucket = "search" if path.startswith("/search/") else "core"
+        bucket = _bucket(path)
         while True:
-            credential = caller or self._operator.choose(bucket, asyncio.get_running_loop().time())
+            credential = self._choose(caller, bucket, url.raw_path_qs, purpose)
+            usable = validator if validator is not None and validator.credential == credential.identity else None
+            outcome = "failed"
             try:
-                usable = validator is not None and validator.credential == credential.identity
-                reply = await self._follow(url, credential, accept, deadline, validator if usable else None)
+                reply = await self._ask(url, credential, accept, deadline, usable, bucket)
+                outcome = "not_modified" if reply.status == 304 else "answered"
+                return NotModified() if reply.status == 304 else GitHubReply(reply, credential, self._clock.utc())
             except UpstreamStatus as error:
-                self.is_reachable = error.upstream_status < 500
-                limit = recognise_limit(error.upstream_status, error.headers, error.body, datetime.now(UTC))
-                if credential.kind == "operator" and error.upstream_status == 401:
-                    limit = Limit("refused", REFUSED_REST_SECONDS)
+                limit = self._limit(error, credential)
+                outcome = limit.kind if limit else str(error.upstream_status)
                 if limit is None:
                     raise _mapped(error) from error
-                if credential.kind == "caller":
-                    raise _limited(limit) from error
                 self._put_to_rest(credential, bucket, limit)
-                if limit.kind == "secondary":
-                    # It may be about our address rather than the credential: no second call now.
-                    raise _limited(limit) from error
-                # Another credential may go on; UpstreamLimited when all of them rest.
-            except UpstreamFault:
-                self.is_reachable = False
-                raise
-            else:
-                self.is_reachable = True
-                self._warn_of_power(credential, reply.headers)
-                if reply.status == 304:
-                    return NotModified()
-                return GitHubReply(reply, credential)
+                # A secondary limit may be about our address rather than the credential: no second call now.
+                # Otherwise another credential may go on; UpstreamLimited when all of them rest.
+                if credential.kind == "caller" or limit.kind == "secondary":
+                    raise _limited(limit.retry_after_seconds) from error
+            finally:
+                self._calls.labels(purpose, outcome).inc()
+
+    def _choose(self, caller: Credential | None, bucket: str, resource: str, purpose: Purpose) -> Credential:
+        """Whom to ask with. Raises UpstreamLimited, or UpstreamFault while GitHub fails call after call."""
+        now = self._clock.seconds()
+        if wait_seconds := self._breaker.wait_seconds(now):
+            raise UpstreamFault("GitHub does not answer.", retry_after_seconds=ceil(wait_seconds))
+        if caller is None:
+            return self._keeper.choose(self._operator.all(), bucket, resource, purpose, now)
+        rests_until = self._caller_rests.get((caller.identity, bucket), now)
+        if rests_until > now:
+            raise _limited(ceil(rests_until - now))
+        return caller
+
+    async def _ask(
+        self,
+        url: URL,
+        credential: Credential,
+        accept: str,
+        deadline: float,
+        validator: Validator | None,
+        bucket: str,
+    ) -> Reply:
+        """One call, and what it teaches of GitHub's health and of the credential's budget."""
+        try:
+            reply = await self._follow(url, credential, accept, deadline, validator)
+        except UpstreamStatus as error:
+            self._note_headers(credential, bucket, error.headers)
+            self._note_health(is_well=error.upstream_status < 500, is_limited=error.upstream_status in {403, 429})
+            raise
+        except UpstreamFault as error:
+            if isinstance(error, UpstreamUnreachable):
+                self._keeper.give_back(credential, bucket)
+            self._note_health(is_well=False)
+            raise
+        if reply.status == 304:
+            self._keeper.give_back(credential, bucket)
+        self._note_headers(credential, bucket, reply.headers)
+        self._note_health(is_well=True)
+        self._warn_of_power(credential, reply.headers)
+        return reply
+
+    def _note_health(self, *, is_well: bool, is_limited: bool = False) -> None:
+        self.is_reachable = is_well and not is_limited
+        if is_well:
+            self._breaker.note_success()
+        else:
+            self._breaker.note_failure(self._clock.seconds())
+
+    def _note_headers(self, credential: Credential, bucket: str, headers: Mapping[str, str]) -> None:
+        if credential.kind == "caller":
+            return
+        # By GitHub's own clock where it is told: ours may be wrong.
+        now = date_of(headers) or self._clock.utc()
+        self._keeper.note_headers(credential, bucket, headers, self._clock.seconds(), now.timestamp())
+        for name, budget in self._keeper.known(credential).items():
+            if budget.limit:
+                self._remaining.labels(credential.name, name).set(budget.remaining)
+
+    def _limit(self, error: UpstreamStatus, credential: Credential) -> Limit | None:
+        if credential.kind == "operator" and error.upstream_status == 401:
+            return Limit("refused", int(REFUSED_REST_SECONDS))
+        now = date_of(error.headers) or self._clock.utc()
+        return recognise_limit(error.upstream_status, error.headers, error.body, now)
+
+    def _put_to_rest(self, credential: Credential, bucket: str, limit: Limit) -> None:
+        now = self._clock.seconds()
+        if credential.kind == "caller":
+            self._caller_rests[credential.identity, bucket] = now + limit.retry_after_seconds
+            if len(self._caller_rests) > CALLER_RESTS_LIMIT:
+                self._caller_rests.popitem(last=False)
+            return
+        seconds = round(self._keeper.note_limit(credential, bucket, limit, now))
+        self._rests.labels(credential.name, limit.kind).inc()
+        log.warning("credential.rested", credential=credential.name, bucket=bucket, reason=limit.kind, seconds=seconds)
+        if limit.kind == "refused":
+            self._alerts.report_incident(
+                f"credential refused {credential.identity}",
+                kind="CredentialRefused",
+                where=credential.name,
+                message=f"GitHub does not accept {credential.name}: replace it. It is not used until then.",
+            )
 
     async def check_operator_credentials(self, checked: set[str]) -> None:
-        """Ask `/rate_limit`, which costs nothing, once with each credential, so that a powerful or refused one shows.
+        """Ask `/rate_limit`, which costs nothing, once with each credential: is it too powerful, is it refused.
 
-        `checked` holds the names of those already asked for and is added to.
+        `checked` holds the identities of those already asked for and is added to.
         """
+        url = URL(f"{self._api_url}/rate_limit", encoded=True)
         for credential in self._operator.all():
-            if credential.kind != "operator" or credential.name in checked:
+            if credential.kind != "operator" or credential.identity in checked:
                 continue
-            checked.add(credential.name)
-            url = URL(f"{self._api_url}/rate_limit", encoded=True)
+            checked.add(credential.identity)
             try:
-                reply = await self._follow(url, credential, JSON, asyncio.get_running_loop().time() + TIMEOUT_SECONDS)
+                deadline = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
+                await self._ask(url, credential, JSON, deadline, None, "core")
             except UpstreamFault as error:
-                log.warning("credential.unchecked", credential=credential.name, error=str(error))
-            else:
-                self._warn_of_power(credential, reply.headers)
+                if isinstance(error, UpstreamStatus) and error.upstream_status == 401:
+                    self._put_to_rest(credential, "core", Limit("refused", int(REFUSED_REST_SECONDS)))
+                else:
+                    log.warning("credential.unchecked", credential=credential.name, error=str(error))
 
     async def _follow(
         self, url: URL, credential: Credential, accept: str, deadline: float, validator: Validator | None = None
@@ -197,11 +314,6 @@ class GitHubClient:
                 raise UpstreamFault("GitHub redirected to another host.")
         raise UpstreamFault("GitHub redirected too often.")
 
-    def _put_to_rest(self, credential: Credential, bucket: Bucket, limit: Limit) -> None:
-        seconds = limit.retry_after_seconds
-        log.warning("credential.rested", credential=credential.name, bucket=bucket, reason=limit.kind, seconds=seconds)
-        self._operator.rest(credential, bucket, asyncio.get_running_loop().time() + seconds)
-
     def _warn_of_power(self, credential: Credential, headers: Mapping[str, str]) -> None:
         scopes = {scope.strip() for scope in headers.get("X-OAuth-Scopes", "").split(",")}
         if credential.kind == "operator" and "repo" in scopes and credential.name not in self._warned:
@@ -214,8 +326,15 @@ class GitHubClient:
             )
 
 
-def _limited(limit: Limit) -> UpstreamLimited:
-    return UpstreamLimited("GitHub's rate limit is used up.", retry_after_seconds=limit.retry_after_seconds)
+def _bucket(path: str) -> str:
+    """GitHub's name for what a path is counted as."""
+    if path.startswith("/search/code"):
+        return "code_search"
+    return "search" if path.startswith("/search/") else "core"
+
+
+def _limited(retry_after_seconds: int) -> UpstreamLimited:
+    return UpstreamLimited("GitHub's rate limit is used up.", retry_after_seconds=retry_after_seconds)
 
 
 def _mapped(error: UpstreamStatus) -> ServiceError:

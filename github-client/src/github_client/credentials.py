@@ -1,41 +1,61 @@
-"""Credentials: a caller's own token, the operator's tokens in turn, or none; never shown in a repr."""
+"""Credentials: a caller's own token, the operator's tokens and application, or none; never shown in a repr."""
 
-import hashlib
-import math
+import base64
+import hmac
+import os
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import SecretStr
 
 from github_client.protocol import TOKEN
-from service_kit.errors import Unauthorized, UpstreamLimited
+from service_kit.errors import Unauthorized
 
-REFUSED_REST_SECONDS = 300
-Bucket = Literal["core", "search"]
+_OWN_KEY = os.urandom(32)
+
+
+def identity_key(secret_key: SecretStr) -> bytes:
+    """What the operator's credentials are told apart by, the same on every replica."""
+    return hmac.digest(secret_key.get_secret_value().encode(), b"wegit credential identities", "sha256")
 
 
 class Credential:
-    """What goes into `Authorization`, and for whom. `name` may be logged, the token may not."""
+    """What goes into `Authorization`, and for whom. `name` and `identity` may be logged, the token may not."""
 
-    __slots__ = ("_token", "kind", "name")
+    __slots__ = ("_identity", "_key", "_scheme", "_token", "kind", "name")
 
-    def __init__(self, kind: Literal["anonymous", "caller", "operator"], name: str, token: str = "") -> None:
+    def __init__(
+        self,
+        kind: Literal["anonymous", "caller", "operator"],
+        name: str,
+        token: str = "",
+        *,
+        scheme: Literal["Bearer", "Basic"] = "Bearer",
+        key: bytes = _OWN_KEY,
+    ) -> None:
+        """`key` is what the identity is made with; without one it means something in this process alone."""
         self.kind = kind
         self.name = name
         self._token = SecretStr(token)
+        self._scheme = scheme
+        self._key = key
+        self._identity: str | None = None
 
     def __repr__(self) -> str:
         return f"Credential({self.kind!r}, {self.name!r})"
 
     @property
     def identity(self) -> str:
-        """Tells credentials apart without giving the token away."""
-        return hashlib.sha256(self._token.get_secret_value().encode()).hexdigest()
+        """An HMAC of the token: the same for the same token and key, and of no use to anybody else."""
+        if self._identity is None:
+            token = self._token.get_secret_value().encode()
+            self._identity = hmac.digest(self._key, token, "sha256").hex() if token else self.kind
+        return self._identity
 
     def headers(self) -> dict[str, str]:
         """The `Authorization` header, or nothing for anonymous access."""
         token = self._token.get_secret_value()
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        return {"Authorization": f"{self._scheme} {token}"} if token else {}
 
 
 ANONYMOUS = Credential("anonymous", "anonymous")
@@ -63,18 +83,19 @@ def credential_in(authorization: str | None) -> Credential | None:
     raise Unauthorized("Authorization should be: Bearer TOKEN.")
 
 
-class OperatorCredentials:
-    """The operator's credentials, used in turn; one that is limited or refused rests until its time has come.
+def application_credential(client_id: str, client_secret: SecretStr, key: bytes) -> Credential:
+    """An OAuth application's id and secret: 5,000 requests an hour for what is public."""
+    pair = f"{client_id}:{client_secret.get_secret_value()}"
+    token = base64.b64encode(pair.encode()).decode()
+    return Credential("operator", "GITHUB_CLIENT_ID", token, scheme="Basic", key=key)
 
-    GitHub counts `core` and `search` requests apart, so a credential rests for one bucket. Times are of a monotonic
-    clock, in seconds. Without any credential access is anonymous, and rests likewise.
-    """
+
+class OperatorCredentials:
+    """The operator's credentials, those of the settings and those that are stored."""
 
     def __init__(self, configured: Sequence[Credential]) -> None:
         self._configured = tuple(configured)
         self._stored: tuple[Credential, ...] = ()
-        self._rests_until: dict[tuple[str, Bucket], float] = {}
-        self._turn = 0
 
     def replace_stored(self, stored: Sequence[Credential]) -> None:
         """Take the accounts as they are in the database now."""
@@ -83,19 +104,3 @@ class OperatorCredentials:
     def all(self) -> tuple[Credential, ...]:
         """Every credential of the operator's; the anonymous one when there are none."""
         return self._configured + self._stored or (ANONYMOUS,)
-
-    def choose(self, bucket: Bucket, now: float) -> Credential:
-        """The next credential that does not rest. Raises UpstreamLimited when all do."""
-        candidates = self.all()
-        self._turn += 1
-        rests = {one.name: self._rests_until.get((one.name, bucket), 0.0) for one in candidates}
-        for offset in range(len(candidates)):
-            candidate = candidates[(self._turn + offset) % len(candidates)]
-            if rests[candidate.name] <= now:
-                return candidate
-        seconds = max(1, math.ceil(min(rests.values()) - now))
-        raise UpstreamLimited("GitHub's rate limit is used up.", retry_after_seconds=seconds)
-
-    def rest(self, credential: Credential, bucket: Bucket, until: float) -> None:
-        """Do not choose this credential for this bucket before `until`."""
-        self._rests_until[credential.name, bucket] = until

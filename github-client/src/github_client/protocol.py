@@ -27,6 +27,8 @@ class Limit(msgspec.Struct, frozen=True):
 
     kind: Literal["primary", "secondary", "refused"]
     retry_after_seconds: int
+    is_stated: bool = True
+    """False where GitHub did not say how long."""
 
 
 def parse_links(header: str | None) -> dict[str, str]:
@@ -71,10 +73,19 @@ def recognise_limit(status: int, headers: Mapping[str, str], body: bytes, now: d
     if stated is not None:
         return Limit("secondary", _bounded(stated))
     if status == 429 or "gh-limited-by" in headers or b"secondary rate limit" in words or b"abuse" in words:
-        return Limit("secondary", SECONDARY_LIMIT_SECONDS)
+        return Limit("secondary", SECONDARY_LIMIT_SECONDS, is_stated=False)
     if b"rate limit exceeded" in words:
         return Limit("primary", _bounded(until_reset or SECONDARY_LIMIT_SECONDS))
     return None
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """The `Date` of an answer, None where it has none that can be read."""
+    try:
+        when = parsedate_to_datetime(headers.get("Date", ""))
+    except ValueError:
+        return None
+    return when.replace(tzinfo=when.tzinfo or UTC)
 
 
 def _retry_after_seconds(value: str | None, now: datetime) -> int | None:

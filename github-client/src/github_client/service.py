@@ -16,8 +16,10 @@ from github_client.cache import MemoryCache
 from github_client.cached_github import CachedGitHub
 from github_client.client import GitHubClient
 from github_client.clock import Clock
-from github_client.credentials import Credential, OperatorCredentials
+from github_client.credentials import Credential, OperatorCredentials, application_credential, identity_key
 from github_client.languages import LanguageCatalogue
+from github_client.quota import QuotaKeeper
+from github_client.quota_exchange import QuotaExchange
 from github_client.shared_cache import SharedCache, sweep
 from github_client.trending.answers import TrendingAnswers
 from github_client.trending.assembly import trending_pages
@@ -59,6 +61,9 @@ class DataServiceSettings(ServiceSettings):
     github_web_url: HttpUrl = "https://github.com"
     github_tokens: SecretStr = SecretStr("")
     """Comma-separated."""
+    github_client_id: str = ""
+    github_client_secret: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    """Of an OAuth application: both or none."""
     trending_languages: Annotated[str, AfterValidator(_languages)] = ""
     """Names or slugs, comma-separated: their trending pages are kept whether anybody asks or not."""
     trending_interval_seconds: Annotated[float, Field(gt=0, le=60)] = LEAST_INTERVAL_SECONDS
@@ -71,10 +76,23 @@ class DataServiceSettings(ServiceSettings):
             raise ValueError(f"should be at least {LEAST_INTERVAL_SECONDS:.0f}, unless GITHUB_WEB_URL is an imitation")
         return value
 
+    @field_validator("github_client_secret")
+    @classmethod
+    def _come_as_a_pair(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(value.get_secret_value()) != bool(info.data.get("github_client_id")):
+            raise ValueError("goes with GITHUB_CLIENT_ID: both or none")
+        return value
+
     def operator_credentials(self) -> list[Credential]:
-        """One for each of GITHUB_TOKENS, named by its place."""
+        """One for each of GITHUB_TOKENS, named by its place, and the OAuth application."""
+        key = identity_key(self.secret_key)
         tokens = [token.strip() for token in self.github_tokens.get_secret_value().split(",") if token.strip()]
-        return [Credential("operator", f"GITHUB_TOKENS[{place}]", token) for place, token in enumerate(tokens)]
+        credentials = [
+            Credential("operator", f"GITHUB_TOKENS[{place}]", token, key=key) for place, token in enumerate(tokens)
+        ]
+        if self.github_client_id:
+            credentials.append(application_credential(self.github_client_id, self.github_client_secret, key))
+        return credentials
 
 
 def create_data_app(
@@ -100,7 +118,9 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
     accounts = Accounts(app[DATABASE], settings.secret_key)
     clock = app[CLOCK]
     async with open_session(app[METRICS], tries=GITHUB_TRIES) as session:
-        github = GitHubClient(session, settings.github_api_url, credentials)
+        keeper = QuotaKeeper()
+        exchange = QuotaExchange(app[DATABASE], keeper, credentials, clock)
+        github = GitHubClient(session, settings.github_api_url, credentials, keeper, clock, app[METRICS], app[ALERTS])
         shared = SharedCache(app[DATABASE], clock)
         app[GITHUB] = cached = CachedGitHub(github, MemoryCache(), shared, clock, app[METRICS])
 
@@ -118,6 +138,7 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
         app[CHECKS]["github"] = Check(is_well)
         async with (
             running("accounts", keep_accounts),
+            running("quota", exchange.run),
             running("shared cache sweep", partial(sweep, shared)),
             cached.running(),
         ):

@@ -1,0 +1,1 @@
+drop table github_quota;

@@ -1,0 +1,226 @@
+"""The quota keeper: who may ask GitHub with what, by all that its answers have told."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from multidict import CIMultiDict
+
+from github_client.credentials import Credential
+from github_client.protocol import Limit
+from github_client.quota import (
+    LONGEST_SECONDARY_REST_SECONDS,
+    MOST_BUCKETS,
+    QUIET_SECONDS,
+    REFUSED_REST_SECONDS,
+    Purpose,
+    QuotaKeeper,
+)
+from service_kit.errors import UpstreamLimited
+
+FIRST, SECOND, THIRD = (Credential("operator", name, f"ghp_{name}") for name in ("first", "second", "third"))
+ALL = (FIRST, SECOND, THIRD)
+NOW, UNIX = 5000.0, 1_790_000_000.0
+
+
+def headers(remaining: int, *, limit: int = 5000, reset_in: float = 600, resource: str = "core") -> CIMultiDict[str]:
+    return CIMultiDict(
+        {
+            "x-ratelimit-limit": str(limit),
+            "x-ratelimit-remaining": str(remaining),
+            "x-ratelimit-reset": str(int(UNIX + reset_in)),
+            "x-ratelimit-resource": resource,
+        }
+    )
+
+
+def told(keeper: QuotaKeeper, credential: Credential, remaining: int, **more: object) -> None:
+    keeper.note_headers(credential, "core", headers(remaining, **more), NOW, UNIX)  # type: ignore[arg-type]
+
+
+def wait(keeper: QuotaKeeper, credential: Credential, purpose: Purpose = "people", now: float = NOW) -> float:
+    return keeper.wait_seconds(credential, "core", purpose, now)
+
+
+def test_a_resource_keeps_its_credential_and_all_credentials_have_some() -> None:
+    keeper = QuotaKeeper()
+    chosen = {n: keeper.choose(ALL, "core", f"/users/{n}", "people", NOW).name for n in range(300)}
+    again = {n: keeper.choose(ALL[::-1], "core", f"/users/{n}", "people", NOW).name for n in range(300)}
+    assert chosen == again
+    assert min(Counter(chosen.values()).values()) > 60
+
+
+def test_without_a_credential_only_its_own_resources_move() -> None:
+    keeper = QuotaKeeper()
+    before = {n: keeper.choose(ALL, "core", f"/users/{n}", "people", NOW) for n in range(300)}
+    after = {n: keeper.choose((FIRST, SECOND), "core", f"/users/{n}", "people", NOW) for n in range(300)}
+    assert {n for n in before if before[n] is not after[n]} == {n for n in before if before[n] is THIRD}
+
+
+def test_what_is_under_way_counts() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 2)
+    for _ in range(2):
+        assert keeper.choose((FIRST,), "core", "/x", "people", NOW) is FIRST
+    with pytest.raises(UpstreamLimited) as caught:
+        keeper.choose((FIRST,), "core", "/x", "people", NOW)
+    assert caught.value.retry_after_seconds == 600
+    keeper.give_back(FIRST, "core")
+    assert keeper.choose((FIRST,), "core", "/x", "people", NOW) is FIRST
+
+
+def test_answers_that_overtake_each_other_give_nothing_back() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 100)
+    told(keeper, FIRST, 103)
+    assert keeper.known(FIRST)["core"].remaining == 100
+    told(keeper, FIRST, 4999, reset_in=3600)  # the next window
+    assert keeper.known(FIRST)["core"].remaining == 4999
+    told(keeper, FIRST, 5, reset_in=600)  # an answer of the last one
+    assert keeper.known(FIRST)["core"].remaining == 4999
+
+
+def test_a_spent_budget_is_whole_again_at_its_reset() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 0)
+    assert wait(keeper, FIRST) == 600
+    assert wait(keeper, FIRST, now=NOW + 600) == 0
+
+
+def test_what_nobody_waits_for_leaves_a_fifth_to_people() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 1000)
+    assert wait(keeper, FIRST, "background") == 600
+    assert wait(keeper, FIRST, "people") == 0
+    told(keeper, SECOND, 1001)
+    assert wait(keeper, SECOND, "background") == 0
+
+
+def test_buckets_are_kept_apart_by_what_github_calls_them() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 0, limit=30, resource="search")
+    assert wait(keeper, FIRST) == 0
+    assert keeper.wait_seconds(FIRST, "search", "people", NOW) == 600
+
+
+def test_a_primary_limit_rests_its_bucket_and_a_secondary_one_the_credential() -> None:
+    keeper = QuotaKeeper()
+    keeper.note_limit(FIRST, "search", Limit("primary", 40), NOW)
+    assert (wait(keeper, FIRST), keeper.wait_seconds(FIRST, "search", "people", NOW)) == (0, 40)
+    keeper.note_limit(SECOND, "search", Limit("secondary", 30), NOW)
+    assert (wait(keeper, SECOND), keeper.wait_seconds(SECOND, "search", "people", NOW)) == (30, 30)
+
+
+def test_secondary_limits_that_say_nothing_rest_longer_each_time_until_a_quiet_hour() -> None:
+    keeper, now, rests = QuotaKeeper(), NOW, []
+    for _ in range(8):
+        rests.append(keeper.note_limit(FIRST, "core", Limit("secondary", 60, is_stated=False), now))
+        now += rests[-1]
+    assert rests[:4] == [60, 120, 240, 480]
+    assert rests[-1] == LONGEST_SECONDARY_REST_SECONDS
+    now += QUIET_SECONDS
+    assert keeper.note_limit(FIRST, "core", Limit("secondary", 60, is_stated=False), now) == 60
+
+
+def test_a_refused_credential_is_left_alone() -> None:
+    keeper = QuotaKeeper()
+    keeper.note_limit(FIRST, "core", Limit("refused", 1), NOW)
+    assert wait(keeper, FIRST) == REFUSED_REST_SECONDS
+    assert keeper.choose(ALL, "core", "/x", "people", NOW) is not FIRST
+
+
+@pytest.mark.parametrize("name", ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"])
+@pytest.mark.parametrize("value", ["", "-1", "many", "1e9", "\u0663"])
+def test_headers_that_make_no_sense_teach_nothing(name: str, value: str) -> None:
+    keeper = QuotaKeeper()
+    keeper.note_headers(FIRST, "core", CIMultiDict({**headers(0), name.lower(): value}), NOW, UNIX)
+    assert wait(keeper, FIRST) == 0
+
+
+def test_no_header_stops_a_credential_for_longer_than_a_window() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 0, reset_in=10**9)
+    assert wait(keeper, FIRST) == 3600
+
+
+def test_buckets_are_bounded_whatever_github_calls_them() -> None:
+    keeper = QuotaKeeper()
+    for n in range(100):
+        told(keeper, FIRST, 1, resource=f"bucket-{n}")
+    keeper.note_limit(FIRST, "one more", Limit("primary", 40), NOW)
+    assert len(keeper.known(FIRST)) == MOST_BUCKETS
+    assert len(keeper.take_changed()) == MOST_BUCKETS
+
+
+def test_what_one_learns_another_is_told_and_does_not_tell_again() -> None:
+    one, other = QuotaKeeper(), QuotaKeeper()
+    told(one, FIRST, 7)
+    one.note_limit(SECOND, "core", Limit("secondary", 90), NOW)
+    other.learn(one.take_changed())
+    assert other.known(FIRST)["core"].remaining == 7
+    assert wait(other, SECOND) == 90
+    assert other.take_changed() == one.take_changed() == []
+
+
+class NeverHammered(RuleBasedStateMachine):
+    """Whatever happens, a credential that may not be used is not chosen, and one that may is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeper = QuotaKeeper()
+        self.now = NOW
+        self.barred: dict[tuple[str, str], float] = {}
+        self.left: dict[tuple[str, str], int] = {}
+
+    @rule(seconds=st.floats(0, 4000))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.left = {key: n for key, n in self.left.items() if self.barred.get(key, 0) > self.now}
+
+    @rule(credential=st.sampled_from(ALL), bucket=st.sampled_from(["core", "search"]), seconds=st.integers(1, 4000))
+    def primary_limit(self, credential: Credential, bucket: str, seconds: int) -> None:
+        self.keeper.note_limit(credential, bucket, Limit("primary", seconds), self.now)
+        self._bar(credential, bucket, seconds)
+
+    @rule(credential=st.sampled_from(ALL), seconds=st.integers(1, 4000))
+    def secondary_limit(self, credential: Credential, seconds: int) -> None:
+        self.keeper.note_limit(credential, "core", Limit("secondary", seconds), self.now)
+        for bucket in ("core", "search"):
+            self._bar(credential, bucket, seconds)
+
+    @rule(credential=st.sampled_from(ALL))
+    def revoked(self, credential: Credential) -> None:
+        self.keeper.note_limit(credential, "core", Limit("refused", 1), self.now)
+        for bucket in ("core", "search"):
+            self._bar(credential, bucket, REFUSED_REST_SECONDS)
+
+    def _bar(self, credential: Credential, bucket: str, seconds: float) -> None:
+        key = (credential.name, bucket)
+        self.barred[key] = max(self.barred.get(key, 0), self.now + seconds)
+
+    @rule(
+        bucket=st.sampled_from(["core", "search"]),
+        resource=st.sampled_from(["/a", "/b", "/c", "/d"]),
+        purpose=st.sampled_from(["people", "background"]),
+    )
+    def somebody_asks(self, bucket: str, resource: str, purpose: Purpose) -> None:
+        free = [one for one in ALL if self.barred.get((one.name, bucket), 0) <= self.now]
+        try:
+            chosen = self.keeper.choose(ALL, bucket, resource, purpose, self.now)
+        except UpstreamLimited as error:
+            assert free == []
+            soonest = min(self.barred[one.name, bucket] for one in ALL) - self.now
+            assert error.retry_after_seconds is not None
+            assert soonest <= error.retry_after_seconds <= soonest + 1
+        else:
+            assert chosen in free
+
+    @invariant()
+    def nothing_is_below_zero(self) -> None:
+        assert all(budget.remaining >= 0 for one in ALL for budget in self.keeper.known(one).values())
+
+
+TestNeverHammered = NeverHammered.TestCase
+TestNeverHammered.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
