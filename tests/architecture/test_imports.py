@@ -12,6 +12,7 @@ PURE = [
     "github-client/src/github_client/protocol.py",
     "github-client/src/github_client/trending/parser.py",
     "github-client/src/github_client/trending/html.py",
+    "github-client/src/github_client/trending/parse_health.py",
     "github-client/src/github_client/languages.py",
     "github-client/src/github_client/models.py",
     "service-kit/src/service_kit/redaction.py",
