@@ -15,7 +15,7 @@ def copy(packed: bytes = b"{}") -> Copy:
 
 
 def test_what_was_not_used_longest_is_forgotten_first() -> None:
-    cache = MemoryCache(limit_bytes=3000)
+    cache = MemoryCache(limit_bytes=2500)
     for key in ("a", "b", "c"):
         cache.put(key, copy())
     cache.get("a")
