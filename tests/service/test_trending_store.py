@@ -3,17 +3,19 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import psycopg2
 import pytest
 from pydantic import SecretStr
 
 from github_client.languages import Language
 from github_client.trending.page_key import PageKey
 from github_client.trending.parser import TrendingDeveloper, TrendingRepository
-from github_client.trending.store import MOST_WARM, TrendingStore
+from github_client.trending.store import MOST_WARM, QUERIES, TrendingStore
 from github_client.trending.stored import Baseline, Failing, StoredPage, Unchanged
 from service_kit.database import Database
 from tests.fakes.clock import SimulatedClock
@@ -327,6 +329,11 @@ async def test_day_ends_at_midnight_utc_whatever_the_database_s_time_zone(
     last = await store.on(PAGE, date(2026, 11, 20))
     assert last is not None
     assert last.taken_at == datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
+    clock.advance(20 * HOUR)
+    await keep(store, "a/a", "b/b")
+    clock.advance(28 * HOUR)
+    await keep(store, "a/a", "b/b")
+    assert await each(store, "rank_change") == {"a/a": None, "b/b": None}
 
 
 async def test_rank_is_compared_with_the_last_snapshot_of_the_day_before(
@@ -387,7 +394,7 @@ async def test_item_named_twice_counts_once_at_its_better_place(store: TrendingS
 
 async def test_history_of_an_item_tells_its_days_newest_first(store: TrendingStore, clock: SimulatedClock) -> None:
     rows: Sequence[tuple[int, int | None]]
-    for rows in ([(4, 100), (2, 110)], [(3, None)], [(9, 130), (1, 140)]):
+    for rows in ([(2, 100), (4, 110)], [(3, None)], [(9, 130), (1, 140)]):
         for rank, stars in rows:
             await store.store(
                 PAGE,
@@ -402,7 +409,7 @@ async def test_history_of_an_item_tells_its_days_newest_first(store: TrendingSto
     history = await store.history(PAGE, "a/a", 1)
     assert history is not None
     days = [(day.day.day, day.rank, day.best_rank, day.stars, day.period_stars) for day in history.days]
-    assert days == [(22, 1, 1, 140, 140), (21, 3, 3, None, None), (20, 2, 2, 110, 110)]
+    assert days == [(22, 1, 1, 140, 140), (21, 3, 3, None, None), (20, 4, 2, 110, 110)]
     assert (history.rank, history.standing.best_rank, history.standing.streak_days) == (1, 1, 3)
     assert (history.standing.rank_change, history.standing.is_new) == (2, False)
     assert history.standing.first_seen == START
@@ -467,12 +474,17 @@ async def test_simultaneous_writers_of_one_page_leave_one_consistent_history(
     assert set((await each(store, "best_rank")).values()) == {1}
 
 
-async def test_snapshot_stored_twice_is_stored_once(
-    store: TrendingStore, monkeypatch: pytest.MonkeyPatch, database_url: str
+async def test_snapshot_stored_twice_is_stored_once_even_over_midnight(
+    store: TrendingStore, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.setattr("github_client.trending.store.secrets.randbits", lambda _bits: 7)
+    clock.advance(12 * HOUR - 1)
     for _ in range(2):
         assert await keep(store, "a/a") == 7
+        clock.advance(1)
+    history = await store.history(PAGE, "a/a", 1)
+    assert history is not None
+    assert (history.standing.streak_days, len(history.days)) == (1, 1)
 
     assert QueueDatabase(database_url).rows("select count(*) from trending_snapshot") == [(1,)]
     assert json.loads((await shown(store)).rows)[0]["streak_days"] == 1
@@ -545,6 +557,51 @@ async def test_pace_holds_over_a_change_of_collectors(store: TrendingStore, cloc
     pauses = [later - earlier for earlier, later in pairwise(fetched_at)]
     assert len(pauses) > 20
     assert set(pauses) <= {5, 6, 7}
+
+
+async def test_pace_is_never_faster_than_asked_for_and_at_most_a_fifth_slower(
+    store: TrendingStore, clock: SimulatedClock
+) -> None:
+    await store.ask([PageKey("repositories", "daily", f"l{number}") for number in range(11)])
+    for _ in range(10):
+        await store.lead("one")
+        assert await store.claim("one", 100)
+        clock.advance(99.9)
+        await store.lead("one")
+        assert await store.claim("one", 100) is None
+        clock.advance(20.1)
+
+
+async def test_page_that_comes_to_be_wanted_during_a_claim_does_not_break_the_pace(
+    store: TrendingStore, clock: SimulatedClock, database_url: str
+) -> None:
+    await store.ask([PAGE])
+    await store.lead("one")
+    parameters = {
+        "now": clock.utc(),
+        "holder": "one",
+        "interval_seconds": 5,
+        "jitter": 0,
+        "floor_seconds": 600,
+        "warm_seconds": DAY,
+        "most_warm": MOST_WARM,
+    }
+    with closing(psycopg2.connect(database_url)) as first, first.cursor() as cursor:
+        cursor.execute(QUERIES["claim"], parameters)
+        assert cursor.rowcount == 1
+        await store.ask([OTHER], waiting=True)
+        second = asyncio.create_task(store.claim("one", 5))
+        await blocked(database_url)
+        first.commit()
+
+    assert await second is None
+
+
+async def blocked(url: str) -> None:
+    """Wait until a statement waits for another."""
+    async with asyncio.timeout(5):
+        while not QueueDatabase(url).rows("select pid from pg_locks where not granted"):
+            await asyncio.sleep(0.01)
 
 
 async def test_only_the_holder_of_the_lease_may_claim(store: TrendingStore) -> None:
@@ -636,6 +693,17 @@ async def test_page_a_person_waits_for_comes_first(store: TrendingStore, clock: 
 
     assert await store.claim("one", 0) == wanted
     assert await store.claim("one", 0) == overdue
+
+
+async def test_page_is_wanted_until_it_is_claimed(store: TrendingStore, clock: SimulatedClock) -> None:
+    await store.ask([OTHER], waiting=True)
+    await store.lead("one")
+    assert await store.claim("one", 0) == OTHER
+    await store.ask([PAGE])
+    clock.advance(11 * MINUTE)
+    await store.lead("one")
+
+    assert [await store.claim("one", 0) for _ in range(2)] == [PAGE, OTHER]
 
 
 async def test_longest_overdue_comes_first(store: TrendingStore, clock: SimulatedClock) -> None:
