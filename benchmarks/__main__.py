@@ -20,6 +20,7 @@ from benchmarks.stampede import measure_stampede
 from benchmarks.start import measure_start
 from benchmarks.system import Ground, NotReady
 from benchmarks.table import describe_run, say
+from benchmarks.trending import measure_trending
 from local.postgres_programs import PostgresError
 
 WHAT = {
@@ -29,6 +30,7 @@ WHAT = {
     "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
     "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
+    "trending": "reading a trending page, and how late the event loop comes while pages are collected",
     "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
 }
 DESCRIPTION = "\n".join(
@@ -84,6 +86,8 @@ async def _measure(names: Sequence[str], rounds: int | None) -> None:
             print(await measure_stampede(ground, rounds or 5), flush=True)
         if "hit" in names:
             print(await measure_hit(ground, rounds or 5), flush=True)
+        if "trending" in names:
+            print(await measure_trending(ground, rounds or 5), flush=True)
         if "cache-memory" in names:
             print(await measure_cache_memory(rounds or 5), flush=True)
 

@@ -33,9 +33,14 @@ class Load:
         return len(self.latencies_seconds) / self.elapsed_seconds
 
     def percentile_ms(self, percent: float) -> float:
-        """The latency in ms that `percent` of the requests did not exceed (nearest rank)."""
-        ranked = sorted(self.latencies_seconds)
-        return ranked[max(ceil(len(ranked) * percent / 100), 1) - 1] * 1000
+        """The latency in ms that `percent` of the requests did not exceed."""
+        return percentile(self.latencies_seconds, percent) * 1000
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """What `percent` of the values do not exceed (nearest rank)."""
+    ranked = sorted(values)
+    return ranked[max(ceil(len(ranked) * percent / 100), 1) - 1]
 
 
 async def drive(url: str, *, concurrency: int, seconds: float) -> Load:

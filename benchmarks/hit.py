@@ -105,22 +105,22 @@ def _ratio(made: Sequence[float], above: Sequence[float]) -> tuple[str, str]:
 
 
 async def _time_dict(copies: dict[str, int], asked: Sequence[str]) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     for key in asked:
         copies.get(key)
-    return (time.perf_counter() - started) / len(asked)
+    return (time.thread_time() - started) / len(asked)
 
 
 async def _time_look_up(memory: MemoryCache, clock: Clock, asked: Sequence[str]) -> float:
     """As CachedGitHub does it before anything else."""
     lifetime = LIFETIMES["repository"]
     found = 0
-    started = time.perf_counter()
+    started = time.thread_time()
     for key in asked:
         copy = memory.get(key)
         if copy is not None and clock.seconds() - copy.confirmed_seconds < lifetime.fresh_seconds:
             found += 1
-    elapsed_seconds = time.perf_counter() - started
+    elapsed_seconds = time.thread_time() - started
     assert found == len(asked)
     return elapsed_seconds / len(asked)
 

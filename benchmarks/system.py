@@ -45,6 +45,7 @@ class Replicas:
 
     urls: list[str]
     github_url: str
+    database_url: str
     process_ids: dict[str, int]
 
 
@@ -84,11 +85,13 @@ class Ground:
         settings = _settings(f"http://{stack.LOOPBACK}:{github_port}")
         github = stack.imitation_github(settings, github_port)
         told = {**settings, "GITHUB_TOKENS": READER_TOKEN, "GATEWAY_PORT": "9"}
+        migrations, *_ = stack.wegit(told, self._cluster.url)
         made = [stack.wegit(told, self._cluster.url) for _ in range(count)]  # each with free ports of its own
-        services = [next(process for process in inner[1] if process.name == "repo-service") for inner in made]
+        services = [next(process for process in inner if process.name == "repo-service") for _, inner, _ in made]
         named = [replace(process, name=f"{process.name} {place}") for place, process in enumerate(services, 1)]
-        async with self.running([made[0][0], [github, *named, *beside]], RunningSystem("", "")) as running:
-            yield Replicas([_url(process) for process in named], _url_of_port(github_port), running.process_ids)
+        async with self.running([migrations, [github, *named, *beside]], RunningSystem("", "")) as running:
+            urls = [_url(process) for process in named]
+            yield Replicas(urls, _url_of_port(github_port), self._cluster.url, running.process_ids)
 
     @asynccontextmanager
     async def running_postgres(self) -> AsyncIterator[str]:

@@ -192,6 +192,14 @@ class CachedGitHub:
                 return self._answered(resource, copy, caller, age_seconds, "fresh")
         return await self._answer_renewed(resource, key, caller, copy)
 
+    async def ask_anew(self, resource: Resource[T]) -> Answer[T]:
+        """What GitHub says at this moment to everybody, whatever the copies say. Raises as `answer`."""
+        copy = self._memory.get(resource.key)
+        renewed = await self._ask(resource, None, copy if copy and copy.status == 200 else None, "people")
+        self._memory.put(resource.key, renewed)
+        await self._with_shared(self._shared.keep(resource.key, renewed))
+        return self._answered(resource, renewed, None, 0.0, "miss")
+
     async def _answer_renewed(
         self, resource: Resource[T], key: str, caller: Credential | None, copy: Copy | None
     ) -> Answer[T]:

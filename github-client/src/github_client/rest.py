@@ -102,8 +102,10 @@ async def _fetch_readme(
     prepare: Callable[[str], str],
 ) -> Answer[str] | ServiceError:
     async def read(reply: GitHubReply) -> str:
-        if caller is None:  # nothing of a private repository is ever kept
+        if caller is None and _may_be_private(reply):
+            # A copy of the repository says what was so minutes ago. A check with its ETag costs a call, but no quota.
             await fetch_repository(github, owner, name, None)
+            await github.ask_anew(_public_repository(owner, name))
         return await asyncio.to_thread(prepare, reply.body.decode("utf-8", "replace"))
 
     resource = _resource("readme", f"{_path(owner, name)}/readme", str, read, accept=media_type)
@@ -111,6 +113,17 @@ async def _fetch_readme(
         return await github.answer(resource, caller)
     except ServiceError as error:
         return error
+
+
+def _may_be_private(reply: GitHubReply) -> bool:
+    """Whether whoever was shown this may read private repositories; only a classic token's scopes say that it may not.
+
+    Source: https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+    """
+    scopes = reply.headers.get("X-OAuth-Scopes")
+    if reply.credential.kind == "anonymous":
+        return False
+    return scopes is None or "repo" in {scope.strip() for scope in scopes.split(",")}
 
 
 async def fetch_developer(github: CachedGitHub, login: str, caller: Credential | None) -> Answer[Developer]:
