@@ -17,7 +17,15 @@ from local.supervisor import Process
 
 LOOPBACK = "127.0.0.1"
 INNER_SERVICES = ("notifier_service", "repo_service", "developer_service", "search_service")
-NOT_IN_DEMO = ("DATABASE_URL", "GITHUB_TOKENS", "GITHUB_API_URL", "GITHUB_WEB_URL", "SLACK_WEBHOOK_URL")
+NOT_IN_DEMO = (
+    "DATABASE_URL",
+    "GITHUB_TOKENS",
+    "GITHUB_CLIENT_ID",
+    "GITHUB_CLIENT_SECRET",
+    "GITHUB_API_URL",
+    "GITHUB_WEB_URL",
+    "SLACK_WEBHOOK_URL",
+)
 """What would let a demo read or write anything real."""
 
 

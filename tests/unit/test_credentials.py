@@ -1,7 +1,9 @@
 """Whose credential a call uses."""
 
+from typing import Any
+
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from github_client.credentials import (
     ANONYMOUS,
@@ -12,6 +14,7 @@ from github_client.credentials import (
     credential_in,
     identity_key,
 )
+from github_client.service import DataServiceSettings
 from service_kit.errors import Unauthorized
 
 FIRST, SECOND = (Credential("operator", name, f"ghp_{name}") for name in ("first", "second"))
@@ -64,3 +67,23 @@ def test_an_application_is_a_credential() -> None:
     assert credential.kind == "operator"
     assert credential.headers() == {"Authorization": "Basic SXYxLjA6aHVzaA=="}
     assert "hush" not in repr(credential)
+
+
+@pytest.mark.parametrize("given", [{"github_client_id": "Iv1.0"}, {"github_client_secret": SecretStr("hush")}])
+def test_half_an_application_is_refused_at_the_start(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="both or none"):
+        data_service_settings(**given)
+
+
+def test_tokens_and_an_application_are_credentials_by_their_place() -> None:
+    found = data_service_settings(
+        github_tokens=SecretStr("ghp_a, ghp_b,"), github_client_id="Iv1.0", github_client_secret=SecretStr("hush")
+    ).operator_credentials()
+    assert [one.name for one in found] == ["GITHUB_TOKENS[0]", "GITHUB_TOKENS[1]", "GITHUB_CLIENT_ID"]
+    assert len({one.identity for one in found}) == 3
+
+
+def data_service_settings(**given: Any) -> DataServiceSettings:
+    return DataServiceSettings(
+        database_url=SecretStr("postgresql://x@y/z"), secret_key=SecretStr("k" * 40), port=8081, **given
+    )
