@@ -1,5 +1,6 @@
 """One replica's trending pages, put together as a service does, to be moved step by step on a simulated clock."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -45,8 +46,7 @@ class TrendingReplica:
     async def collect(self, seconds: float, *others: "TrendingReplica", step_seconds: float = 2) -> None:
         """Let so much time pass in which it, and others, do what they would."""
         for _ in range(int(seconds / step_seconds)):
-            for replica in (self, *others):
-                await replica.collector.step()
+            await asyncio.gather(*(replica.collector.step() for replica in (self, *others)))
             self.clock.advance(step_seconds)
         await self.alerts.flush()
 
