@@ -42,6 +42,10 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
         raise ValueError("GATEWAY_PORT: should be a number from 1 to 65535")
     host, port = stack.gateway_host(settings), int(settings["GATEWAY_PORT"])
     stack.check_port_is_free(host, port)
+    announcement = (
+        f"ready: the gateway listens on http://{host}:{port}"
+        f" - try: curl 'http://{host}:{port}/gitter/trending-repositories?since=daily'"
+    )
     first: list[Process] = []
     if is_demo:
         from local.imitation_github.credentials import READER_TOKEN  # nothing else needs the imitation
@@ -49,6 +53,7 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
         (github_port,) = stack.free_ports(1)
         settings = stack.demo_settings(settings, github_port, READER_TOKEN)
         first.append(stack.imitation_github(settings, github_port))
+        announcement += f"; GitHub is http://127.0.0.1:{github_port}"
     database_url = settings.get("DATABASE_URL")
     if not database_url:
         folder = state_folder("wegit-demo" if is_demo else "wegit", environment)
@@ -56,10 +61,6 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
         database_url = cluster.url  # no secret is in it
         print(f"Postgres keeps its data in {folder}; while it runs: DATABASE_URL='{database_url}'", flush=True)
         first.append(stack.postgres(cluster.prepare(), database_url))
-    announcement = (
-        f"ready: the gateway listens on http://{host}:{port}"
-        f" - try: curl 'http://{host}:{port}/gitter/trending-repositories?since=daily'"
-    )
     asyncio.run(Supervisor([first, *stack.wegit(settings, database_url)]).run(announcement))
 
 
