@@ -6,24 +6,24 @@ this token leads to.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from math import ceil, floor
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from github_client.cache import Copy, MemoryCache, pack, unpack
-from github_client.client import GitHubClient, GitHubReply, NotModified, Validator
+from github_client.cache import Copy, MemoryCache, pack
+from github_client.client import GitHubClient, NotModified, Validator
 from github_client.clock import Clock
 from github_client.credentials import Credential
-from github_client.lifetimes import LIFETIMES, MISSING, STALE_IF_ERROR_SECONDS, Kind, Lifetime
+from github_client.lifetimes import LIFETIMES, MISSING, STALE_IF_ERROR_SECONDS, Lifetime
 from github_client.protocol import last_known_page, page_of, parse_links
 from github_client.quota import Purpose
-from github_client.shared_cache import SharedCache
+from github_client.resource import Answer, Resource
+from github_client.shared_cache import Shared, SharedCache
 from service_kit.answers import Freshness
 from service_kit.errors import (
     NotFound,
@@ -53,65 +53,6 @@ PASSING = (UpstreamFault, UpstreamLimited, Unavailable)
 """Failures that do not say anything about the resource."""
 T = TypeVar("T")
 log = structlog.get_logger()
-
-
-class Resource(Generic[T]):
-    """Something that GitHub can be asked for, and how its answer is read."""
-
-    __slots__ = ("accept", "decode", "key", "kind", "lifetime", "parameters", "path", "read")
-
-    def __init__(
-        self,
-        kind: Kind,
-        path: str,
-        parameters: Mapping[str, str | int],
-        accept: str,
-        decode: Callable[[bytes], T],
-        read: Callable[[GitHubReply], Awaitable[T]],
-    ) -> None:
-        """`path` is percent-encoded; GitHub's do not care for case. `read` raises what the resource's error is.
-
-        What `read` returned is kept as JSON, which `decode` makes a value again.
-        """
-        self.kind = kind
-        self.path = path.lower()
-        self.parameters = parameters
-        self.accept = accept
-        self.decode = decode
-        self.read = read
-        self.lifetime: Lifetime = LIFETIMES[kind]
-        self.key = f"{kind} {self.path}?{urlencode(parameters)} {accept}"
-
-
-class Answer(Generic[T]):
-    """What GitHub said: `body` as JSON of our own reading, `value` the same decoded; and how fresh it is."""
-
-    __slots__ = ("_copy", "_decode", "freshness")
-
-    def __init__(self, copy: Copy, decode: Callable[[bytes], T], freshness: Freshness) -> None:
-        self._copy = copy
-        self._decode = decode
-        self.freshness = freshness
-
-    @property
-    def body(self) -> bytes:
-        """JSON."""
-        return unpack(self._copy.packed)
-
-    @property
-    def value(self) -> T:
-        """A new one each time."""
-        return self._decode(self.body)
-
-    @property
-    def next_page(self) -> int | None:
-        """None on the last one."""
-        return self._copy.next_page
-
-    @property
-    def last_known_page(self) -> int:
-        """The highest page that the answer tells of."""
-        return self._copy.last_known_page
 
 
 class _Flight:
@@ -320,7 +261,7 @@ class CachedGitHub:
         unchanged = copy is not None and copy.etag is not None and renewed.packed is copy.packed
         await self._with_shared((self._shared.confirm if unchanged else self._shared.keep)(key, renewed))
 
-    async def _find_or_claim(self, flight: _Flight, key: str, lifetime: Lifetime) -> "_Found":
+    async def _find_or_claim(self, flight: _Flight, key: str, lifetime: Lifetime) -> Shared:
         """A fresh copy that another replica has left, or the lease to ask, with the old copy."""
         pause_seconds = FIRST_POLL_SECONDS
         give_up = asyncio.get_running_loop().time() + LEASE_PATIENCE_SECONDS
@@ -329,11 +270,11 @@ class CachedGitHub:
             if known.copy is not None:
                 age_seconds = self._clock.seconds() - known.copy.confirmed_seconds
                 if age_seconds < (lifetime if known.copy.status == 200 else MISSING).fresh_seconds:
-                    return _Found(known.copy, is_leased=False)
+                    return Shared(known.copy, is_leased=False)
                 if known.copy.status == 200:
                     flight.offer(known.copy)
             if not known.is_leased and (claimed := await self._shared.claim(key, lifetime)):
-                return _Found(claimed.copy, is_leased=True)
+                return Shared(claimed.copy, is_leased=True)
             if asyncio.get_running_loop().time() > give_up:
                 raise UpstreamTimeout("GitHub's answer did not come in time.")
             await asyncio.sleep(pause_seconds)
@@ -401,14 +342,6 @@ class CachedGitHub:
         self._memory.put(key, copy)
         del self._flights[key]
         flight.land(copy)
-
-
-class _Found:
-    __slots__ = ("copy", "is_leased")
-
-    def __init__(self, copy: Copy | None, *, is_leased: bool) -> None:
-        self.copy = copy
-        self.is_leased = is_leased
 
 
 def _put_off(copy: Copy, error: BaseException, now: float) -> None:

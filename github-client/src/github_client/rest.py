@@ -9,11 +9,12 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
-from github_client.cached_github import Answer, CachedGitHub, Resource
+from github_client.cached_github import CachedGitHub
 from github_client.client import JSON, GitHubReply
 from github_client.credentials import Credential
 from github_client.lifetimes import Kind
 from github_client.models import Developer, Event, FoundDeveloper, Repository, SearchResult
+from github_client.resource import Answer, Resource
 from service_kit.answers import Freshness
 from service_kit.errors import NotFound, ServiceError, UnprocessableParameter, UpstreamFault, UpstreamStatus
 

@@ -4,9 +4,9 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from github_client.cached_github import Answer
 from github_client.credentials import credential_in
 from github_client.models import SearchResult
+from github_client.resource import Answer
 from github_client.rest import search_developers as search_github_developers
 from github_client.rest import search_repositories as search_github_repositories
 from github_client.service import GITHUB
