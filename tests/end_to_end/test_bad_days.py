@@ -53,6 +53,13 @@ def test_a_page_that_changed_is_never_an_empty_list_with_200(wegit: WholeSystem)
     assert never_seen["code"] == "upstream_fault"
     assert never_seen["retry_after"] > 0
     assert wegit.get("/v1/trending/repositories?since=daily").json()["data"] == before
+    repo_service = wegit.services()["repo-service"]
+    ready = wegit.ask(f"{repo_service}/health/ready").json()
+    assert "trending" in ready["degraded"]
+    assert ready["details"]["trending"]["pages_failing"] >= 1
+    assert ready["details"]["trending"]["failing_reason"]
+    metrics = wegit.ask(f"{repo_service}/metrics").body.decode()
+    assert re.search(r'^trending_pages{state="failing"} [1-9]', metrics, re.MULTILINE)
     wegit.heal()
     wegit.fault(match="/trending", kind="renamed_classes")
     rows = wegit.get("/v1/trending/repositories?since=monthly&language=go").json()["data"]

@@ -30,6 +30,7 @@ POLL_SECONDS = 0.5
 ASK_INTERVAL_SECONDS = 30.0
 THIN_OUT_INTERVAL_SECONDS, NEXT_BATCH_SECONDS = 3600.0, 5.0
 MENU_INTERVAL_SECONDS = 3600.0
+MOST_REMEMBERED = 1000
 log = structlog.get_logger()
 
 
@@ -64,12 +65,16 @@ class Collector:
 
     async def run(self) -> None:
         """Collect for ever; at the end the lease is given back."""
+        is_away = False
         try:
             while True:
                 try:
                     pause_seconds = await self.step()
+                    is_away = False
                 except Unavailable as error:
-                    log.warning("trending.store_away", error=error.detail)
+                    if not is_away:
+                        log.warning("trending.collecting_paused", error=error.detail)
+                    is_away = True
                     self._show_leading(leads=False)
                     pause_seconds = LEAD_INTERVAL_SECONDS
                 await asyncio.sleep(pause_seconds)
@@ -163,6 +168,9 @@ class Collector:
         self._metrics.count(key.section, outcome)
         seconds = max(self._retry_seconds(key), error.retry_after_seconds or 0)
         failures = await self._store.fail(key, error.detail, seconds)
+        if len(self._failures) > MOST_REMEMBERED:
+            self._failures.clear()  # of pages that nobody wants any more, most of them
+            self._odd_since.clear()
         self._failures[key] = failures
         log.warning("trending.fetch_failed", target=key.target, outcome=outcome, failures=failures, error=error.detail)
 
