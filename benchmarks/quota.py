@@ -147,9 +147,14 @@ def _format(
     asked_for = len({request.resource for request in demand})
     bound = visible_changes(demand, version_at)
     bound_in_steps = visible_changes_once_in(demand, version_at, lifetime_seconds)
+    alone = sum(
+        visible_changes_once_in([one for one in demand if one.replica == place], version_at, lifetime_seconds)
+        for place in range(REPLICAS)
+    )
     spent = statuses.total() - statuses[304]
     ways = {
         "one call per request, as the original": len(demand),
+        f"{REPLICAS} replicas with copies of their own alone": alone,
         f"WeGit, {REPLICAS} replicas": spent,
         "bound: each once, and each change somebody could see": bound,
         f"bound in steps: the same, asked at most every {lifetime_seconds} s": bound_in_steps,
