@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from contextlib import AsyncExitStack, closing
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import psycopg2
@@ -50,7 +50,7 @@ names, logins, replicas = st.sampled_from(NAMES), st.sampled_from(LOGINS), st.in
 class Sequences(RuleBasedStateMachine):
     """Several replicas of a service, a GitHub, and all that may happen one after another."""
 
-    seen: Counter[str] = Counter()
+    seen: ClassVar[Counter[str]] = Counter()
     """How often what the test is about has happened at all, over all sequences."""
     database_url = ""
 
@@ -268,3 +268,24 @@ async def test_a_readme_costs_one_call_more_only_where_it_may_be_private(databas
                 _, readme = await fetch_repository_and_readme(cached, "made-up", "one", MARKDOWN, None)
                 assert not isinstance(readme, ServiceError)
             assert github.asked == calls
+
+
+async def test_when_another_credential_takes_over_it_does_without_the_etag(database_url: str) -> None:
+    github, clock = PrivateGitHub(TOKENS, {"root"}), SimulatedClock()
+    github.create("one", private=False)
+    async with github.server, replica(github.url, database_url, clock, *OPERATOR) as cached:
+        first = await fetch_repository(cached, "made-up", "one", None)
+        [asked_with] = re.findall(r"shown:(\w+):", first.value.description or "")
+        for seconds, others in ((90_000, OPERATORS), (180_000, OPERATORS - {asked_with})):
+            clock.advance(seconds)
+            github.tokens = {token: login for token, login in TOKENS.items() if login in others}
+            await fetch_repository(cached, "made-up", "one", None)
+    assert (github.not_modified, github.crossed_etags) == (1, [])
+    [row] = _rows(database_url)
+    assert f"shown:{(OPERATORS - {asked_with}).pop()}:" in row
+
+
+def _rows(database_url: str) -> list[str]:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("select body from github_answer")
+        return [unpack(bytes(body)).decode() for (body,) in cursor.fetchall()]

@@ -243,6 +243,6 @@ def _decode(body: bytes, wanted: Any) -> Any:
     """Raises UpstreamFault for what is no JSON of this shape: HTML labelled as JSON and cut bodies do occur."""
     try:
         return msgspec.json.decode(body, type=wanted)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.warning("upstream.body_unreadable", error=str(error))
         raise UpstreamFault("GitHub's answer cannot be read.") from error
