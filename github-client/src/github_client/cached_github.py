@@ -259,7 +259,8 @@ class CachedGitHub:
             raise
         self._land(flight, key, renewed)
         unchanged = copy is not None and copy.etag is not None and renewed.packed is copy.packed
-        await self._with_shared((self._shared.confirm if unchanged else self._shared.keep)(key, renewed))
+        if not (unchanged and await self._with_shared(self._shared.confirm(key, renewed))):
+            await self._with_shared(self._shared.keep(key, renewed))
 
     async def _find_or_claim(self, flight: _Flight, key: str, lifetime: Lifetime) -> Shared:
         """A fresh copy that another replica has left, or the lease to ask, with the old copy."""

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
+import psycopg2
+
 from github_client.cache import COPY_LIMIT_BYTES, Copy
 from github_client.clock import Clock
 from github_client.lifetimes import MISSING, Lifetime
-from service_kit.database import Database, StatementTimeout
+from service_kit.database import Database, DatabaseUnavailable, StatementTimeout
 from service_kit.errors import Unavailable
 from service_kit.queries import read_queries
 
@@ -43,7 +45,7 @@ class SharedCache:
     async def read(self, key: str) -> Shared:
         """The copy and its lease."""
         parameters = {"key": key, "now": self._clock.for_sql()}
-        async with _timeout():
+        async with _guarded():
             row = await self._database.fetch_one_prepared(QUERIES["read"], QUERIES["prepare_read"], parameters)
         return Shared(self._copy(row), bool(row[-1])) if row else Shared(None, is_leased=False)
 
@@ -78,10 +80,13 @@ class SharedCache:
             age_seconds=self._clock.seconds() - copy.confirmed_seconds,
         )
 
-    async def confirm(self, key: str, copy: Copy) -> None:
-        """Note that GitHub says the copy with this ETag still holds, and give the lease back."""
+    async def confirm(self, key: str, copy: Copy) -> bool:
+        """Note that GitHub says the copy with this ETag still holds, and give the lease back.
+
+        False when there is no such copy, after a crash of Postgres for one: then it is to be kept anew.
+        """
         age_seconds = self._clock.seconds() - copy.confirmed_seconds
-        await self._execute("confirm", key=key, etag=copy.etag, age_seconds=age_seconds)
+        return bool(await self._execute("confirm", key=key, etag=copy.etag, age_seconds=age_seconds))
 
     async def release(self, key: str) -> None:
         """Give the lease back without an answer."""
@@ -92,11 +97,11 @@ class SharedCache:
         return await self._execute("forget_old", days=RETENTION_DAYS, most=MOST_COPIES, batch=SWEEP_BATCH)
 
     async def _run(self, query: str, **parameters: Any) -> Any:
-        async with _timeout():
+        async with _guarded():
             return await self._database.fetch_one(QUERIES[query], {"now": self._clock.for_sql(), **parameters})
 
     async def _execute(self, query: str, **parameters: Any) -> int:
-        async with _timeout():
+        async with _guarded():
             return await self._database.execute(QUERIES[query], {"now": self._clock.for_sql(), **parameters})
 
     def _copy(self, row: tuple[Any, ...]) -> Copy | None:
@@ -125,9 +130,11 @@ async def sweep(shared: SharedCache) -> None:
 
 
 @asynccontextmanager
-async def _timeout() -> AsyncIterator[None]:
+async def _guarded() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             yield
     except TimeoutError as error:
         raise StatementTimeout("The shared copies did not come in time.") from error
+    except psycopg2.Error as error:  # a standby that only reads, a migration missing: no more use than none
+        raise DatabaseUnavailable(f"The shared copies cannot be used: {type(error).__name__}.") from error
