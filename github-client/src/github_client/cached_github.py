@@ -49,6 +49,8 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 10.0, 300.0
 """A failed renewal of a copy is tried again after this, doubled for each one after another."""
 AWAY_SECONDS = 2.0
 """For so long Postgres is not asked after it failed: no caller is to wait for it twice."""
+CANCELLATION_SECONDS = 2.0
+"""Longer than a fetch that is cancelled takes to give its lease back."""
 PASSING = (UpstreamFault, UpstreamLimited, Unavailable)
 """Failures that do not say anything about the resource."""
 T = TypeVar("T")
@@ -115,9 +117,11 @@ class CachedGitHub:
         try:
             yield
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            while self._tasks:
+                for task in self._tasks:
+                    task.cancel()
+                # Again where it had no effect: Python 3.11's `wait_for`, which aiopg uses, may swallow a cancellation.
+                await asyncio.wait(self._tasks, timeout=CANCELLATION_SECONDS)
 
     async def answer(self, resource: Resource[T], caller: Credential | None = None) -> Answer[T]:
         """The resource, as the caller's own token shows it, or as everybody may see it.
