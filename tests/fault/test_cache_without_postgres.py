@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -179,11 +180,11 @@ async def test_who_leaves_in_the_middle_of_anything_leaves_nothing_behind(
         assert run(database_url, "select key from github_answer where leased_until > clock_timestamp()") == []
 
 
-def rows(url: str) -> list[tuple[object, ...]]:
+def rows(url: str) -> list[tuple[Any, ...]]:
     return run(url, "select key, status from github_answer")
 
 
-def run(url: str, statement: str) -> list[tuple[object, ...]]:
+def run(url: str, statement: str) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall()) if cursor.description else []

@@ -26,6 +26,7 @@ from github_client.resource import Answer, Resource
 from github_client.shared_cache import Shared, SharedCache
 from service_kit.answers import Freshness
 from service_kit.errors import (
+    Forbidden,
     NotFound,
     ServiceError,
     Unauthorized,
@@ -39,11 +40,13 @@ from service_kit.metrics import Metrics
 
 PATIENCE_SECONDS = 2.0
 """How long a caller waits for the renewal of an old copy; then the copy is answered."""
+ANSWER_SECONDS = 13.0
+"""How long a caller waits where there is no copy, for other replicas and for GitHub; the gateway waits 15 s for us."""
 FETCH_LIMIT = 500
 BEHIND_LIMIT = 50
 """Renewals at once in all, and of those begun for nobody who waits."""
 LEASE_PATIENCE_SECONDS = 10.0
-"""How long to wait for the replica that asks; the gateway waits 15 s for us."""
+"""How long to wait for the replica that asks."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.2
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 10.0, 300.0
 """A failed renewal of a copy is tried again after this, doubled for each one after another."""
@@ -152,7 +155,7 @@ class CachedGitHub:
             copy = None  # that there was nothing says nothing of now
         lifetime = resource.lifetime
         if copy is None:
-            copy = await asyncio.shield(self._flight(resource, key, caller, None, "people").first_copy)
+            copy = await self._first_copy(resource, key, caller)
             outcome = "miss"
         else:
             outcome = "stale"
@@ -169,9 +172,16 @@ class CachedGitHub:
                         flight = self._flight(resource, key, caller, copy, "people")
                         copy = await asyncio.shield(flight.outcome)
                     outcome = "miss"
-                except (TimeoutError, *PASSING) as error:
+                except _passing(caller) as error:
                     log.info("answer.stale", kind=resource.kind, reason=type(error).__name__)
         return self._answered(resource, copy, caller, self._clock.seconds() - copy.confirmed_seconds, outcome)
+
+    async def _first_copy(self, resource: Resource[T], key: str, caller: Credential | None) -> Copy:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.shield(self._flight(resource, key, caller, None, "people").first_copy)
+        except TimeoutError as error:
+            raise UpstreamTimeout("GitHub's answer did not come in time.") from error
 
     def _answered(
         self, resource: Resource[T], copy: Copy, caller: Credential | None, age_seconds: float, outcome: str
@@ -236,7 +246,7 @@ class CachedGitHub:
             else:
                 self._land(flight, key, await self._ask_or_put_off(resource, key, caller, copy, purpose))
         except BaseException as error:
-            if isinstance(error, Unauthorized):
+            if isinstance(error, Unauthorized | Forbidden) and caller is not None:
                 self._memory.forget(key)
             if self._flights.get(key) is flight:
                 del self._flights[key]
@@ -303,7 +313,7 @@ class CachedGitHub:
         """A renewed copy; where GitHub fails, the old one is kept at hand and not renewed for a while."""
         try:
             return await self._ask(resource, caller, copy, purpose)
-        except PASSING as error:
+        except _passing(caller) as error:
             if copy is not None:
                 _put_off(copy, error, self._clock.seconds())
                 self._memory.put(key, copy)
@@ -347,6 +357,11 @@ class CachedGitHub:
         self._memory.put(key, copy)
         del self._flights[key]
         flight.land(copy)
+
+
+def _passing(caller: Credential | None) -> tuple[type[Exception], ...]:
+    """Failures that an old copy bridges. That the operator may not see what was public is about the operator."""
+    return (TimeoutError, *PASSING) if caller is not None else (TimeoutError, *PASSING, Forbidden)
 
 
 def _put_off(copy: Copy, error: BaseException, now: float) -> None:
