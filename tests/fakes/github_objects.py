@@ -35,3 +35,19 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
         "public": True,
         **changes,
     }
+
+
+def developer(**changes: Any) -> dict[str, Any]:
+    """The user made-up."""
+    return {
+        "login": "made-up",
+        "id": 7,
+        "avatar_url": "https://avatars.example/u/7",
+        "html_url": "https://github.com/made-up",
+        "type": "User",
+        "public_repos": 1,
+        "followers": 2,
+        "following": 3,
+        "created_at": "2024-01-02T03:04:05Z",
+        **changes,
+    }

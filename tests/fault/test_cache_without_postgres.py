@@ -13,7 +13,7 @@ import pytest
 from github_client.cached_github import AWAY_SECONDS, CachedGitHub
 from github_client.lifetimes import LIFETIMES
 from github_client.rest import fetch_repository
-from github_client.shared_cache import LEASE_SECONDS, TIMEOUT_SECONDS
+from github_client.shared_cache import LEASE_SECONDS
 from service_kit.errors import NotFound
 from tests.fakes.changing_github import ChangingGitHub
 from tests.fakes.clock import SimulatedClock
@@ -71,7 +71,7 @@ async def test_postgres_comes_and_goes_under_load_and_no_answer_fails(
         for task in asking:
             task.cancel()
         assert {type(one) for one in await asyncio.gather(*asking, return_exceptions=True)} == {asyncio.CancelledError}
-        assert max(seconds_taken) < 2 * TIMEOUT_SECONDS + SLACK_SECONDS
+        assert max(seconds_taken) < 5
 
         clock.advance(OLD_SECONDS)
         for name in NAMES[:5]:
@@ -140,7 +140,7 @@ async def test_a_postgres_that_hangs_is_not_waited_for_twice(github: ChangingGit
             connection.cursor().execute("lock table github_answer")
             began = time.monotonic()
             assert await asyncio.gather(*(fetch(cached, name) for name in NAMES)) == NAMES
-            assert time.monotonic() - began < TIMEOUT_SECONDS + SLACK_SECONDS
+            assert time.monotonic() - began < 3.5
             began = time.monotonic()
             github.put("/repos/made-up/another", repository(name="another"))
             assert await fetch(cached, "another") == "another"

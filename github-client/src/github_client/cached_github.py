@@ -153,17 +153,12 @@ class CachedGitHub:
     ) -> Answer[T]:
         if copy is not None and copy.status != 200:
             copy = None  # that there was nothing says nothing of now
-        lifetime = resource.lifetime
+        lifetime, began = resource.lifetime, self._clock.seconds()
         if copy is None:
             copy = await self._first_copy(resource, key, caller)
-            outcome = "miss"
-        else:
-            outcome = "stale"
         now = self._clock.seconds()
         age_seconds = now - copy.confirmed_seconds
-        if copy.status != 200 or age_seconds < lifetime.fresh_seconds:
-            return self._answered(resource, copy, caller, age_seconds, outcome)
-        if copy.retry_seconds <= now:
+        if copy.status == 200 and age_seconds >= lifetime.fresh_seconds and copy.retry_seconds <= now:
             if age_seconds < lifetime.fresh_seconds + lifetime.revalidate_seconds:
                 self._renew_behind(resource, key, caller, copy)
             else:
@@ -171,10 +166,13 @@ class CachedGitHub:
                     async with asyncio.timeout(PATIENCE_SECONDS):
                         flight = self._flight(resource, key, caller, copy, "people")
                         copy = await asyncio.shield(flight.outcome)
-                    outcome = "miss"
                 except _passing(caller) as error:
                     log.info("answer.stale", kind=resource.kind, reason=type(error).__name__)
-        return self._answered(resource, copy, caller, self._clock.seconds() - copy.confirmed_seconds, outcome)
+        age_seconds = self._clock.seconds() - copy.confirmed_seconds
+        copied = "fresh" if age_seconds < lifetime.fresh_seconds else "stale"
+        # Another replica's copy is a copy, too, whoever had to wait for it.
+        outcome = "miss" if copy.confirmed_seconds >= began else copied
+        return self._answered(resource, copy, caller, age_seconds, outcome)
 
     async def _first_copy(self, resource: Resource[T], key: str, caller: Credential | None) -> Copy:
         try:
@@ -325,6 +323,8 @@ class CachedGitHub:
         """A renewed copy, by asking GitHub. Raises whatever the answer means."""
         validator = Validator(copy.etag, copy.credential) if copy is not None and copy.etag else None
         found: dict[str, Any] = {}
+        # Of before asking: an answer that a stopped process reads late is as old as that.
+        now, as_of = self._clock.seconds(), self._clock.utc()
         try:
             reply = await self._github.get(
                 resource.path,
@@ -350,7 +350,6 @@ class CachedGitHub:
             status, packed = 404, b""
         except UnavailableForLegalReasons:
             status, packed = 451, b""
-        now, as_of = self._clock.seconds(), self._clock.utc()
         return Copy(status=status, packed=packed, as_of=as_of, confirmed_seconds=now, **found)
 
     def _land(self, flight: _Flight, key: str, copy: Copy) -> None:
