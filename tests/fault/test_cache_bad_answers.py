@@ -166,6 +166,21 @@ async def test_far_too_much_takes_little_memory(database: str, name: str) -> Non
         assert peak_bytes < 24 * MIB
 
 
+async def test_an_error_page_is_no_readme(database: str) -> None:
+    page = answers(b"<html><h1>Unicorn!</h1></html>", "Content-Type: text/html; charset=utf-8")
+    text = answers(b"# Hi", "Content-Type: application/vnd.github.raw+json; charset=utf-8")
+    async with fetching(database, WELL) as (github, _, cached):
+        await fetch(cached, "with-readme")
+        github.behave = page
+        asked = cached, "made-up", "with-readme", rest.MARKDOWN, None
+        _, readme = await rest.fetch_repository_and_readme(*asked)
+        assert isinstance(readme, UpstreamFault)
+        github.behave = text
+        _, readme = await rest.fetch_repository_and_readme(*asked)
+        assert isinstance(readme, Answer)
+        assert readme.value == "# Hi"
+
+
 class _ReadingGitHub(CachedGitHub):
     """Hands out what it would ask for."""
 

@@ -103,6 +103,8 @@ async def _fetch_readme(
     prepare: Callable[[str], str],
 ) -> Answer[str] | ServiceError:
     async def read(reply: GitHubReply) -> str:
+        if media_type == MARKDOWN and reply.headers.get("Content-Type", "").startswith("text/html"):
+            raise UpstreamFault("GitHub sent a page instead of a README.")
         if caller is None and _may_be_private(reply):
             # A copy of the repository says what was so minutes ago. A check with its ETag costs a call, but no quota.
             await fetch_repository(github, owner, name, None)
