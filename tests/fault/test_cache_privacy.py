@@ -196,10 +196,12 @@ class Sequences(RuleBasedStateMachine):
 
     @invariant()
     def the_log_tells_no_secret(self) -> None:
-        # At level debug the beginning of each body is logged: who turns that on wants to see it.
-        text = str([event for event in self.events if event["log_level"] != "debug"])
+        text = str(self.events)
         assert not [token for token in TOKENS if token in text]
-        assert not set(re.findall(r"content:\d+:", text)) - self.github.ever_public
+        assert not set(re.findall(r"shown:(\w+):", text)) - OPERATORS
+        # At level debug the beginning of what the operator was shown is logged: who turns that on wants to see it.
+        text = str([event for event in self.events if event["log_level"] != "debug"])
+        assert "content:" not in text
         self.events.clear()
 
     def _ask(self, who: str, ask: Any) -> None:

@@ -303,6 +303,7 @@ class GitHubClient:
                 headers=headers,
                 timeout_seconds=deadline - asyncio.get_running_loop().time(),
                 body_limit_bytes=BODY_LIMIT_BYTES,
+                log_body=credential.kind != "caller",
             )
             if reply.status < 300 or (reply.status == 304 and validator is not None):
                 return reply

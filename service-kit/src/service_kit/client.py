@@ -71,15 +71,16 @@ async def fetch(
     body_limit_bytes: int,
     headers: Mapping[str, str] | None = None,
     json: object = None,
+    log_body: bool = True,
 ) -> Reply:
     """Make one call and read the whole answer, all tries and the body within `timeout_seconds`; redirects come back.
 
     Raises UpstreamStatus (400 and more), UpstreamUnreachable, UpstreamTimeout, or UpstreamFault for a body that is
-    cut, broken or larger than the limit (counted after decompression).
+    cut, broken or larger than the limit (counted after decompression). Without `log_body` no log shows it.
     """
     with deadline(timeout_seconds) as end:
         async with session.request(method, url, headers=headers, json=json, allow_redirects=False) as response:
-            body = await read_body(response, body_limit_bytes, end)
+            body = await read_body(response, body_limit_bytes, end, log_body=log_body)
             return Reply(response.status, response.headers, body)
 
 
@@ -94,7 +95,9 @@ def deadline(timeout_seconds: float) -> Iterator[float]:
         _deadline.reset(token)
 
 
-async def read_body(response: ClientResponse, limit_bytes: int, end: float | None = None) -> bytes:
+async def read_body(
+    response: ClientResponse, limit_bytes: int, end: float | None = None, *, log_body: bool = True
+) -> bytes:
     """Read a whole body of at most `limit_bytes`, until `end` (loop time).
 
     Raises UpstreamTimeout or UpstreamFault.
@@ -115,7 +118,7 @@ async def read_body(response: ClientResponse, limit_bytes: int, end: float | Non
         raise UpstreamFault("The upstream's answer broke off.") from error
     body = bytes(chunks)
     # Who has a secret path may quote it.
-    shown = {} if _path_is_secret.get() else {"body": _cut(body)}
+    shown = {} if _path_is_secret.get() or not log_body else {"body": _cut(body)}
     log.debug("upstream.body_read", host=response.url.host, bytes=len(body), **shown)
     return body
 
