@@ -91,6 +91,14 @@ async def test_an_etag_goes_only_with_the_credential_that_got_it(
     assert [asked.headers.get("If-None-Match") for asked in upstream.asked] == [None, 'W/"1"', None]
 
 
+@pytest.mark.parametrize("etag", ["", 'W/"\u00e9"', f'"{"x" * 300}"'])
+async def test_an_etag_that_cannot_be_sent_back_is_none(
+    session: ClientSession, upstream: ScriptedUpstream, etag: str
+) -> None:
+    upstream.answer("/users/made-up", {}, headers={"ETag": etag})
+    assert (await client(session, upstream, FIRST).get("/users/made-up", caller=None)).etag is None
+
+
 async def test_a_limited_caller_is_not_asked_for_again(session: ClientSession, upstream: ScriptedUpstream) -> None:
     upstream.answer("/users/made-up", {}, status=429, headers={"Retry-After": "30"})
     github = client(session, upstream, FIRST)

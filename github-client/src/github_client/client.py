@@ -41,6 +41,7 @@ TIMEOUT_SECONDS = 12.0
 """GitHub ends its own work on a request after 10 s; the gateway waits 15 s for us."""
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 REDIRECT_LIMIT = 3
+ETAG_LIMIT_CHARACTERS = 256
 CALLER_RESTS_LIMIT = 1000
 """Limited tokens of callers that are remembered."""
 JSON = "application/vnd.github+json"
@@ -65,8 +66,9 @@ class GitHubReply:
 
     @property
     def etag(self) -> str | None:
-        """The answer's validator, None for those that have none (search)."""
-        return self.headers.get("ETag")
+        """The answer's validator, None for those that have none (search) or none that can be sent back as it came."""
+        etag = self.headers.get("ETag", "")
+        return etag if etag.isascii() and 0 < len(etag) <= ETAG_LIMIT_CHARACTERS else None
 
     def __init__(self, reply: Reply, credential: Credential, as_of: datetime) -> None:
         self.body: bytes = reply.body
