@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from multidict import CIMultiDict
 
-from github_client.credentials import Credential
+from github_client.credentials import ANONYMOUS, Credential
 from github_client.protocol import Limit
 from github_client.quota import (
+    ASSUMED_WINDOW_SECONDS,
     LONGEST_SECONDARY_REST_SECONDS,
     MOST_BUCKETS,
+    MOST_CREDENTIALS,
     QUIET_SECONDS,
+    RECHECK_SECONDS,
     REFUSED_REST_SECONDS,
     Purpose,
     QuotaKeeper,
@@ -89,6 +92,72 @@ def test_a_spent_budget_is_whole_again_at_its_reset() -> None:
     assert wait(keeper, FIRST, now=NOW + 600) == 0
 
 
+def use(keeper: QuotaKeeper, credential: Credential = FIRST, bucket: str = "core", now: float = NOW) -> int:
+    """How many may be under way at once."""
+    for n in range(6000):
+        try:
+            keeper.choose((credential,), bucket, "/x", "people", now)
+        except UpstreamLimited as error:
+            assert error.retry_after_seconds == 1
+            return n
+    raise AssertionError("no end of it")
+
+
+@pytest.mark.parametrize(
+    ("credential", "bucket", "most"),
+    [(ANONYMOUS, "core", 60), (ANONYMOUS, "search", 10), (FIRST, "core", 5000), (FIRST, "search", 30)],
+)
+def test_before_github_has_told_of_a_budget_no_more_is_under_way_than_one_has(
+    credential: Credential, bucket: str, most: int
+) -> None:
+    keeper = QuotaKeeper()
+    assert use(keeper, credential, bucket) == most
+    assert use(keeper, credential, bucket, NOW + ASSUMED_WINDOW_SECONDS) == most
+
+
+def test_after_a_reset_no_more_is_under_way_than_the_new_window_has() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 0, limit=77)
+    assert use(keeper, now=NOW + 600) == 77
+
+
+def test_what_was_sent_before_the_first_answer_counts_in_what_it_tells() -> None:
+    keeper = QuotaKeeper()
+    for _ in range(10):
+        keeper.choose((FIRST,), "core", "/x", "people", NOW)
+    told(keeper, FIRST, 4999)
+    assert keeper.known(FIRST)["core"].remaining == 4990
+
+
+def test_where_nobody_tells_of_limits_none_is_reached() -> None:
+    keeper = QuotaKeeper()
+    for _ in range(200):
+        assert keeper.choose((ANONYMOUS,), "core", "/x", "people", NOW) is ANONYMOUS
+        keeper.note_headers(ANONYMOUS, "core", CIMultiDict(), NOW, UNIX)
+
+
+def test_an_answer_of_the_window_before_says_nothing_of_this_one() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 0, reset_in=0)
+    assert wait(keeper, FIRST) == 0
+
+
+def test_an_answer_that_counts_elsewhere_is_charged_there() -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 40)
+    keeper.choose((FIRST,), "core", "/x", "people", NOW)
+    told(keeper, FIRST, 9, limit=10, resource="code_search")
+    assert keeper.known(FIRST)["core"].remaining == 40
+    assert keeper.known(FIRST)["code_search"].remaining == 9
+
+
+@pytest.mark.parametrize("resource", ["*", "", "a b", "\udcff", "x" * 41])
+def test_a_bucket_that_cannot_be_one_is_not_kept(resource: str) -> None:
+    keeper = QuotaKeeper()
+    told(keeper, FIRST, 1, resource=resource)
+    assert keeper.take_news() == []
+
+
 def test_what_nobody_waits_for_leaves_a_fifth_to_people() -> None:
     keeper = QuotaKeeper()
     told(keeper, FIRST, 1000)
@@ -131,6 +200,25 @@ def test_a_refused_credential_is_left_alone() -> None:
     assert keeper.choose(ALL, "core", "/x", "people", NOW) is not FIRST
 
 
+def test_a_refused_credential_is_looked_at_shortly_before_it_would_be_used_again() -> None:
+    keeper = QuotaKeeper()
+    keeper.note_limit(FIRST, "core", Limit("refused", 1), NOW)
+    end = NOW + REFUSED_REST_SECONDS
+    due = [keeper.is_recheck_due(FIRST, now) for now in (NOW, end - RECHECK_SECONDS, end - RECHECK_SECONDS + 1, end)]
+    assert due == [False, False, True, False]
+    keeper.note_limit(FIRST, "core", Limit("refused", 1), end - 1)
+    assert wait(keeper, FIRST, now=end) == REFUSED_REST_SECONDS - 1
+    assert not keeper.is_recheck_due(FIRST, end)
+
+
+def test_the_credentials_used_last_are_remembered() -> None:
+    keeper = QuotaKeeper()
+    many = [Credential("caller", "caller", f"ghp_{n}") for n in range(MOST_CREDENTIALS + 50)]
+    for one in many:
+        keeper.note_limit(one, "core", Limit("primary", 40), NOW)
+    assert [wait(keeper, one) for one in many] == [0] * 50 + [40] * MOST_CREDENTIALS
+
+
 @pytest.mark.parametrize("name", ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"])
 @pytest.mark.parametrize("value", ["", "-1", "many", "1e9", "\u0663"])
 def test_headers_that_make_no_sense_teach_nothing(name: str, value: str) -> None:
@@ -151,17 +239,17 @@ def test_buckets_are_bounded_whatever_github_calls_them() -> None:
         told(keeper, FIRST, 1, resource=f"bucket-{n}")
     keeper.note_limit(FIRST, "one more", Limit("primary", 40), NOW)
     assert len(keeper.known(FIRST)) == MOST_BUCKETS
-    assert len(keeper.take_changed()) == MOST_BUCKETS
+    assert len(keeper.take_news()) == MOST_BUCKETS
 
 
 def test_what_one_learns_another_is_told_and_does_not_tell_again() -> None:
     one, other = QuotaKeeper(), QuotaKeeper()
     told(one, FIRST, 7)
     one.note_limit(SECOND, "core", Limit("secondary", 90), NOW)
-    other.learn(one.take_changed())
+    other.learn(one.take_news(), NOW)
     assert other.known(FIRST)["core"].remaining == 7
     assert wait(other, SECOND) == 90
-    assert other.take_changed() == one.take_changed() == []
+    assert other.take_news() == one.take_news() == []
 
 
 class NeverHammered(RuleBasedStateMachine):

@@ -1,6 +1,8 @@
 """What one replica learns of GitHub's limits the others know within a second: one small table, told and asked often."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -26,7 +28,6 @@ class QuotaExchange:
         self._keeper = keeper
         self._credentials = credentials
         self._clock = clock
-        self._untold: dict[tuple[str, str], Budget] = {}
 
     async def run(self) -> None:
         """Exchange for ever. While Postgres is away this replica goes by what it knows, and tells it afterwards."""
@@ -43,28 +44,36 @@ class QuotaExchange:
 
     async def exchange(self) -> None:
         """Tell what was learnt here and learn what others told, in one statement. Raises as the database does."""
-        self._untold |= {(identity, bucket): budget for identity, bucket, budget in self._keeper.take_changed()}
-        told = [(identity, bucket, budget) for (identity, bucket), budget in self._untold.items()]
+        told = self._keeper.take_news()
+        try:
+            rows = await self._database.fetch_all(QUERIES["exchange"], self._parameters(told, self._clock.seconds()))
+        except BaseException:
+            for _, _, budget in told:
+                budget.is_news = True
+            raise
         now = self._clock.seconds()
-        rows = await self._database.fetch_all(
-            QUERIES["exchange"],
-            {
-                "credential": [identity for identity, _, _ in told],
-                "bucket": [bucket for _, bucket, _ in told],
-                "quota_limit": [budget.limit for _, _, budget in told],
-                "remaining": [budget.remaining for _, _, budget in told],
-                "reset_in": [max(budget.reset - now, LONG_AGO_SECONDS) for _, _, budget in told],
-                "rests_in": [max(budget.rests_until - now, LONG_AGO_SECONDS) for _, _, budget in told],
-                "reason": [budget.reason for _, _, budget in told],
-                "strikes": [budget.strikes for _, _, budget in told],
-                "same_window": SAME_WINDOW_SECONDS,
-                "of": [credential.identity for credential in self._credentials.all()],
-            },
-        )
-        for key in [(identity, bucket) for identity, bucket, _ in told]:
-            del self._untold[key]
-        now = self._clock.seconds()
-        self._keeper.learn(
+        theirs = (
             (identity, bucket, Budget(limit, remaining, now + reset_in, now + rests_in, reason, strikes))
             for identity, bucket, limit, remaining, reset_in, rests_in, reason, strikes in rows
         )
+        self._keeper.learn(theirs, now)
+
+    def _parameters(self, told: Sequence[tuple[str, str, Budget]], now: float) -> dict[str, Any]:
+        budgets = [budget for _, _, budget in told]
+        return {
+            "credential": [identity for identity, _, _ in told],
+            "bucket": [bucket for _, bucket, _ in told],
+            # A window that is only assumed is nothing to tell.
+            "quota_limit": [budget.limit if budget.is_told else 0 for budget in budgets],
+            "remaining": [budget.remaining for budget in budgets],
+            "reset_in": [_seconds_until(budget.reset if budget.is_told else 0.0, now) for budget in budgets],
+            "rests_in": [_seconds_until(budget.rests_until, now) for budget in budgets],
+            "reason": [budget.reason for budget in budgets],
+            "strikes": [budget.strikes for budget in budgets],
+            "same_window": SAME_WINDOW_SECONDS,
+            "of": [credential.identity for credential in self._credentials.all()],
+        }
+
+
+def _seconds_until(when: float, now: float) -> float:
+    return max(when - now, LONG_AGO_SECONDS)

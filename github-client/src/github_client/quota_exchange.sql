@@ -17,7 +17,10 @@ with told as (
     -- In one order, so that two replicas do not lock each other out.
     order by credential, bucket
     on conflict (credential, bucket) do update set
-        quota_limit = greatest(known.quota_limit, excluded.quota_limit),
+        quota_limit = case
+            when excluded.quota_limit > 0
+                and excluded.reset_at >= known.reset_at - make_interval(secs => %(same_window)s)
+            then excluded.quota_limit else known.quota_limit end,
         -- Within a window less is believed, more is not.
         remaining = case
             when excluded.reset_at > known.reset_at + make_interval(secs => %(same_window)s) then excluded.remaining
@@ -26,7 +29,8 @@ with told as (
         reset_at = greatest(known.reset_at, excluded.reset_at),
         rests_until = greatest(known.rests_until, excluded.rests_until),
         reason = case when excluded.rests_until > known.rests_until then excluded.reason else known.reason end,
-        strikes = greatest(known.strikes, excluded.strikes), told_at = now()
+        strikes = case when excluded.rests_until > known.rests_until then excluded.strikes else known.strikes end,
+        told_at = now()
 ), forgotten as (
     delete from github_quota where told_at < now() - interval '1 day'
 )
