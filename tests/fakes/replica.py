@@ -12,6 +12,7 @@ from github_client.client import GitHubClient
 from github_client.clock import Clock
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.quota import QuotaKeeper
+from github_client.rate_limits import RateLimits
 from github_client.shared_cache import SharedCache
 from service_kit.alerts import Alert, Alerts
 from service_kit.client import open_session
@@ -36,7 +37,8 @@ def make_client(
     metrics = Metrics()
     alerts = Alerts("test", deliver, metrics)
     credentials = OperatorCredentials(operator)
-    return GitHubClient(session, github_url, credentials, keeper or QuotaKeeper(), clock or Clock(), metrics, alerts)
+    limits = RateLimits(credentials, keeper or QuotaKeeper(), clock or Clock(), metrics, alerts)
+    return GitHubClient(session, github_url, limits, clock or Clock(), metrics)
 
 
 @asynccontextmanager

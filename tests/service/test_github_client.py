@@ -1,5 +1,6 @@
 """The GitHub client on a real wire: credentials, redirects, limits."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from github_client.client import GitHubClient, NotModified, Validator
 from github_client.credentials import Credential
 from service_kit.client import open_session
 from service_kit.errors import (
+    Forbidden,
     Unauthorized,
     UpstreamFault,
     UpstreamLimited,
@@ -173,6 +175,69 @@ async def test_a_callers_limit_does_not_rest_the_operators_credentials(
     with pytest.raises(UpstreamLimited):
         await github.get("/repos/made-up/sample", caller=CALLER)
     await github.get("/repos/made-up/sample", caller=None)
+
+
+@pytest.mark.parametrize(
+    ("caller", "headers", "expected"),
+    [(CALLER, {}, True), (CALLER, {"Retry-After": "9"}, True), (None, {}, True), (None, {"Retry-After": "9"}, False)],
+)
+async def test_github_counts_as_away_when_it_limits_the_operator_not_when_it_refuses_something(
+    session: ClientSession,
+    upstream: ScriptedUpstream,
+    caller: Credential | None,
+    headers: dict[str, str],
+    expected: bool,
+) -> None:
+    upstream.answer("/repos/made-up/sample", {}, status=403, headers=headers)
+    github = client(session, upstream, FIRST)
+    with pytest.raises((Forbidden, UpstreamLimited)):
+        await github.get("/repos/made-up/sample", caller=caller)
+    assert github.is_reachable is expected
+
+
+async def test_a_renamed_repository_is_asked_for_on_condition_too(
+    session: ClientSession, upstream: ScriptedUpstream
+) -> None:
+    upstream.answer("/repos/made-up/old", status=301, headers={"Location": f"{upstream.url}/repositories/70"})
+    upstream.answer("/repositories/70", status=304)
+    validator = Validator('W/"1"', FIRST.identity)
+    github = client(session, upstream, FIRST)
+    assert isinstance(await github.get("/repos/made-up/old", caller=None, validator=validator), NotModified)
+    assert [asked.headers.get("If-None-Match") for asked in upstream.asked] == ['W/"1"', 'W/"1"']
+
+
+async def test_what_is_not_modified_costs_nothing(session: ClientSession, upstream: ScriptedUpstream) -> None:
+    left = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9999999999"}
+    upstream.answer("/users/made-up", {}, headers=left)
+    upstream.answer("/users/made-up", status=304, headers=left)
+    github = client(session, upstream, FIRST)
+    await github.get("/users/made-up", caller=None)
+    validator = Validator('W/"1"', FIRST.identity)
+    for _ in range(5):
+        await github.get("/users/made-up", caller=None, validator=validator)
+
+
+async def test_what_nobody_waits_for_stops_first(session: ClientSession, upstream: ScriptedUpstream) -> None:
+    left = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "1000", "X-RateLimit-Reset": "9999999999"}
+    upstream.answer("/users/made-up", {}, headers=left)
+    github = client(session, upstream, FIRST)
+    await github.get("/users/made-up", caller=None, purpose="background")
+    with pytest.raises(UpstreamLimited):
+        await github.get("/users/made-up", caller=None, purpose="background")
+    await github.get("/users/made-up", caller=None)
+    assert len(upstream.asked) == 2
+
+
+async def test_not_more_than_an_address_is_allowed_is_asked_at_once(
+    session: ClientSession, upstream: ScriptedUpstream
+) -> None:
+    upstream.answer("/search/repositories", {})
+    github = client(session, upstream)
+    answers = await asyncio.gather(
+        *(github.get("/search/repositories", {"q": n}, caller=None) for n in range(25)), return_exceptions=True
+    )
+    assert len(upstream.asked) == 10
+    assert sum(isinstance(answer, UpstreamLimited) for answer in answers) == 15
 
 
 async def test_a_refused_caller_is_told_so(session: ClientSession, upstream: ScriptedUpstream) -> None:

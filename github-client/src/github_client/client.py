@@ -1,7 +1,6 @@
 """The GitHub REST client: one GET with the right headers, credential, redirects and errors."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 from math import ceil
@@ -12,15 +11,14 @@ import aiohttp
 import msgspec
 import structlog
 from multidict import CIMultiDictProxy
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from yarl import URL
 
 from github_client.breaker import Breaker
 from github_client.clock import Clock
-from github_client.credentials import Credential, OperatorCredentials
-from github_client.protocol import Limit, date_of, recognise_limit
-from github_client.quota import REFUSED_REST_SECONDS, Purpose, QuotaKeeper
-from service_kit.alerts import Alerts
+from github_client.credentials import Credential
+from github_client.quota import Purpose
+from github_client.rate_limits import RateLimits
 from service_kit.client import Reply, fetch
 from service_kit.errors import (
     Forbidden,
@@ -42,8 +40,6 @@ TIMEOUT_SECONDS = 12.0
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 REDIRECT_LIMIT = 3
 ETAG_LIMIT_CHARACTERS = 256
-CALLER_RESTS_LIMIT = 1000
-"""Limited tokens of callers that are remembered."""
 JSON = "application/vnd.github+json"
 log = structlog.get_logger()
 
@@ -84,42 +80,25 @@ class GitHubClient:
         self,
         session: aiohttp.ClientSession,
         api_url: str,
-        operator: OperatorCredentials,
-        keeper: QuotaKeeper,
+        limits: RateLimits,
         clock: Clock,
         metrics: Metrics,
-        alerts: Alerts,
     ) -> None:
         self._session = session
         self._api_url = api_url
         self._origin = URL(api_url).origin()
-        self._operator = operator
-        self._keeper = keeper
+        self._limits = limits
         self._clock = clock
-        self._alerts = alerts
         self._breaker = Breaker()
-        self._caller_rests: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._warned: set[str] = set()
         self._calls = Counter(
             "github_calls_total",
-            "Calls to api.github.com: for people or in the background, and how they ended.",
+            "Calls to api.github.com, and those withheld: for people or in the background, and how they ended.",
             ("purpose", "outcome"),
             registry=metrics.registry,
         )
-        self._remaining = Gauge(
-            "github_quota_remaining",
-            "What is left of a budget, as GitHub last told this replica.",
-            ("credential", "bucket"),
-            registry=metrics.registry,
-        )
-        self._rests = Counter(
-            "github_credential_rests_total",
-            "How often a credential of the operator's was put to rest here.",
-            ("credential", "reason"),
-            registry=metrics.registry,
-        )
         self.is_reachable = True
-        """False while the last call found GitHub failing, unreachable or limited."""
+        """False while the last call found GitHub failing, unreachable or one of the operator's credentials limited."""
 
     @overload
     async def get(
@@ -173,29 +152,30 @@ class GitHubClient:
                 outcome = "not_modified" if reply.status == 304 else "answered"
                 return NotModified() if reply.status == 304 else GitHubReply(reply, credential, self._clock.utc())
             except UpstreamStatus as error:
-                limit = self._limit(error, credential)
+                limit = self._limits.note_limit(credential, bucket, error)
                 outcome = limit.kind if limit else str(error.upstream_status)
                 if limit is None:
                     raise _mapped(error) from error
-                self._put_to_rest(credential, bucket, limit)
+                self.is_reachable = self.is_reachable and credential.kind == "caller"
                 # A secondary limit may be about our address rather than the credential: no second call now.
                 # Otherwise another credential may go on; UpstreamLimited when all of them rest.
                 if credential.kind == "caller" or limit.kind == "secondary":
-                    raise _limited(limit.retry_after_seconds) from error
+                    raise UpstreamLimited(
+                        "GitHub's rate limit is used up.", retry_after_seconds=limit.retry_after_seconds
+                    ) from error
             finally:
                 self._calls.labels(purpose, outcome).inc()
 
     def _choose(self, caller: Credential | None, bucket: str, resource: str, purpose: Purpose) -> Credential:
         """Whom to ask with. Raises UpstreamLimited, or UpstreamFault while GitHub fails call after call."""
-        now = self._clock.seconds()
-        if wait_seconds := self._breaker.wait_seconds(now):
+        if wait_seconds := self._breaker.wait_seconds(self._clock.seconds()):
+            self._calls.labels(purpose, "withheld_failing").inc()
             raise UpstreamFault("GitHub does not answer.", retry_after_seconds=ceil(wait_seconds))
-        if caller is None:
-            return self._keeper.choose(self._operator.all(), bucket, resource, purpose, now)
-        rests_until = self._caller_rests.get((caller.identity, bucket), now)
-        if rests_until > now:
-            raise _limited(ceil(rests_until - now))
-        return caller
+        try:
+            return self._limits.choose(caller, bucket, resource, purpose)
+        except UpstreamLimited:
+            self._calls.labels(purpose, "withheld_limited").inc()
+            raise
 
     async def _ask(
         self,
@@ -210,80 +190,44 @@ class GitHubClient:
         try:
             reply = await self._follow(url, credential, accept, deadline, validator)
         except UpstreamStatus as error:
-            self._note_headers(credential, bucket, error.headers)
-            self._note_health(is_well=error.upstream_status < 500, is_limited=error.upstream_status in {403, 429})
+            self._limits.note_headers(credential, bucket, error.headers)
+            self._note_health(is_well=error.upstream_status < 500)
             raise
         except UpstreamFault as error:
             if isinstance(error, UpstreamUnreachable):
-                self._keeper.give_back(credential, bucket)
+                self._limits.give_back(credential, bucket)
             self._note_health(is_well=False)
             raise
         if reply.status == 304:
-            self._keeper.give_back(credential, bucket)
-        self._note_headers(credential, bucket, reply.headers)
+            self._limits.give_back(credential, bucket)
+        self._limits.note_headers(credential, bucket, reply.headers)
         self._note_health(is_well=True)
         self._warn_of_power(credential, reply.headers)
         return reply
 
-    def _note_health(self, *, is_well: bool, is_limited: bool = False) -> None:
-        self.is_reachable = is_well and not is_limited
+    def _note_health(self, *, is_well: bool) -> None:
+        self.is_reachable = is_well
         if is_well:
             self._breaker.note_success()
         else:
             self._breaker.note_failure(self._clock.seconds())
 
-    def _note_headers(self, credential: Credential, bucket: str, headers: Mapping[str, str]) -> None:
-        if credential.kind == "caller":
-            return
-        # By GitHub's own clock where it is told: ours may be wrong.
-        now = date_of(headers) or self._clock.utc()
-        self._keeper.note_headers(credential, bucket, headers, self._clock.seconds(), now.timestamp())
-        for name, budget in self._keeper.known(credential).items():
-            if budget.limit:
-                self._remaining.labels(credential.name, name).set(budget.remaining)
-
-    def _limit(self, error: UpstreamStatus, credential: Credential) -> Limit | None:
-        if credential.kind == "operator" and error.upstream_status == 401:
-            return Limit("refused", int(REFUSED_REST_SECONDS))
-        now = date_of(error.headers) or self._clock.utc()
-        return recognise_limit(error.upstream_status, error.headers, error.body, now)
-
-    def _put_to_rest(self, credential: Credential, bucket: str, limit: Limit) -> None:
-        now = self._clock.seconds()
-        if credential.kind == "caller":
-            self._caller_rests[credential.identity, bucket] = now + limit.retry_after_seconds
-            if len(self._caller_rests) > CALLER_RESTS_LIMIT:
-                self._caller_rests.popitem(last=False)
-            return
-        seconds = round(self._keeper.note_limit(credential, bucket, limit, now))
-        self._rests.labels(credential.name, limit.kind).inc()
-        log.warning("credential.rested", credential=credential.name, bucket=bucket, reason=limit.kind, seconds=seconds)
-        if limit.kind == "refused":
-            self._alerts.report_incident(
-                f"credential refused {credential.identity}",
-                kind="CredentialRefused",
-                where=credential.name,
-                message=f"GitHub does not accept {credential.name}: replace it. It is not used until then.",
-            )
-
     async def check_operator_credentials(self, checked: set[str]) -> None:
-        """Ask `/rate_limit`, which costs nothing, once with each credential: is it too powerful, is it refused.
+        """Ask `/rate_limit`, which costs nothing, with each credential: is it too powerful, is it refused (still).
 
         `checked` holds the identities of those already asked for and is added to.
         """
         url = URL(f"{self._api_url}/rate_limit", encoded=True)
-        for credential in self._operator.all():
-            if credential.kind != "operator" or credential.identity in checked:
-                continue
+        for credential in self._limits.to_check(checked):
             checked.add(credential.identity)
             try:
                 deadline = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
-                await self._ask(url, credential, JSON, deadline, None, "core")
-            except UpstreamFault as error:
-                if isinstance(error, UpstreamStatus) and error.upstream_status == 401:
-                    self._put_to_rest(credential, "core", Limit("refused", int(REFUSED_REST_SECONDS)))
-                else:
+                await self._ask(url, credential, JSON, deadline, None, "rate_limit")
+            except UpstreamStatus as error:
+                if self._limits.note_limit(credential, "rate_limit", error) is None:
                     log.warning("credential.unchecked", credential=credential.name, error=str(error))
+            except UpstreamFault as error:
+                log.warning("credential.unchecked", credential=credential.name, error=str(error))
 
     async def _follow(
         self, url: URL, credential: Credential, accept: str, deadline: float, validator: Validator | None = None
@@ -334,10 +278,6 @@ def _bucket(path: str) -> str:
     if path.startswith("/search/code"):
         return "code_search"
     return "search" if path.startswith("/search/") else "core"
-
-
-def _limited(retry_after_seconds: int) -> UpstreamLimited:
-    return UpstreamLimited("GitHub's rate limit is used up.", retry_after_seconds=retry_after_seconds)
 
 
 def _mapped(error: UpstreamStatus) -> ServiceError:

@@ -20,6 +20,7 @@ from github_client.credentials import Credential, OperatorCredentials, applicati
 from github_client.languages import LanguageCatalogue
 from github_client.quota import QuotaKeeper
 from github_client.quota_exchange import QuotaExchange
+from github_client.rate_limits import RateLimits
 from github_client.shared_cache import SharedCache, sweep
 from github_client.trending.answers import TrendingAnswers
 from github_client.trending.assembly import trending_pages
@@ -120,7 +121,8 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
     async with open_session(app[METRICS], tries=GITHUB_TRIES) as session:
         keeper = QuotaKeeper()
         exchange = QuotaExchange(app[DATABASE], keeper, credentials, clock)
-        github = GitHubClient(session, settings.github_api_url, credentials, keeper, clock, app[METRICS], app[ALERTS])
+        limits = RateLimits(credentials, keeper, clock, app[METRICS], app[ALERTS])
+        github = GitHubClient(session, settings.github_api_url, limits, clock, app[METRICS])
         shared = SharedCache(app[DATABASE], clock)
         app[GITHUB] = cached = CachedGitHub(github, MemoryCache(), shared, clock, app[METRICS])
 
