@@ -1,4 +1,4 @@
-"""The GitHub REST client: one GET with the right headers, credential, redirects and errors."""
+"""The GitHub REST client: one GET by the right credential, and what its answer or failure means."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,8 @@ from github_client.clock import Clock
 from github_client.credentials import Credential
 from github_client.quota import Purpose
 from github_client.rate_limits import RateLimits
-from service_kit.client import Reply, fetch
+from github_client.wire import ask
+from service_kit.client import Reply
 from service_kit.errors import (
     Forbidden,
     NotFound,
@@ -33,12 +34,8 @@ from service_kit.errors import (
 )
 from service_kit.metrics import Metrics
 
-API_VERSION = "2022-11-28"
-USER_AGENT = "WeGit/0.1 (mini-program back end)"
 TIMEOUT_SECONDS = 12.0
 """GitHub ends its own work on a request after 10 s; the gateway waits 15 s for us."""
-BODY_LIMIT_BYTES = 8 * 1024 * 1024
-REDIRECT_LIMIT = 3
 ETAG_LIMIT_CHARACTERS = 256
 JSON = "application/vnd.github+json"
 log = structlog.get_logger()
@@ -86,7 +83,6 @@ class GitHubClient:
     ) -> None:
         self._session = session
         self._api_url = api_url
-        self._origin = URL(api_url).origin()
         self._limits = limits
         self._clock = clock
         self._breaker = Breaker()
@@ -188,7 +184,7 @@ class GitHubClient:
     ) -> Reply:
         """One call, and what it teaches of GitHub's health and of the credential's budget."""
         try:
-            reply = await self._follow(url, credential, accept, deadline, validator)
+            reply = await ask(self._session, url, credential, accept, deadline, validator.etag if validator else None)
         except UpstreamStatus as error:
             self._limits.note_headers(credential, bucket, error.headers)
             self._note_health(is_well=error.upstream_status < 500)
@@ -219,47 +215,16 @@ class GitHubClient:
         """
         url = URL(f"{self._api_url}/rate_limit", encoded=True)
         for credential in self._limits.to_check(checked):
-            checked.add(credential.identity)
             try:
                 deadline = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
                 await self._ask(url, credential, JSON, deadline, None, "rate_limit")
+                checked.add(credential.identity)
             except UpstreamStatus as error:
+                checked.add(credential.identity)
                 if self._limits.note_limit(credential, "rate_limit", error) is None:
                     log.warning("credential.unchecked", credential=credential.name, error=str(error))
             except UpstreamFault as error:
                 log.warning("credential.unchecked", credential=credential.name, error=str(error))
-
-    async def _follow(
-        self, url: URL, credential: Credential, accept: str, deadline: float, validator: Validator | None = None
-    ) -> Reply:
-        """GET with redirects (GitHub answers 301 for a renamed repository), which must stay on the same origin."""
-        headers = {
-            "Accept": accept,
-            "X-GitHub-Api-Version": API_VERSION,
-            "User-Agent": USER_AGENT,
-            **credential.headers(),
-        }
-        if validator is not None:
-            headers["If-None-Match"] = validator.etag
-        for _ in range(REDIRECT_LIMIT + 1):
-            reply = await fetch(
-                self._session,
-                "GET",
-                url,
-                headers=headers,
-                timeout_seconds=deadline - asyncio.get_running_loop().time(),
-                body_limit_bytes=BODY_LIMIT_BYTES,
-                log_body=credential.kind != "caller",
-            )
-            if reply.status < 300 or (reply.status == 304 and validator is not None):
-                return reply
-            location = reply.headers.get("Location")
-            if reply.status not in {301, 302, 307, 308} or not location:
-                raise UpstreamFault(f"GitHub answered with an unexpected {reply.status}.")
-            url = url.join(URL(location))
-            if url.origin() != self._origin:
-                raise UpstreamFault("GitHub redirected to another host.")
-        raise UpstreamFault("GitHub redirected too often.")
 
     def _warn_of_power(self, credential: Credential, headers: Mapping[str, str]) -> None:
         scopes = {scope.strip() for scope in headers.get("X-OAuth-Scopes", "").split(",")}

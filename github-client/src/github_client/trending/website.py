@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from github_client.client import TIMEOUT_SECONDS, USER_AGENT
+from github_client.client import TIMEOUT_SECONDS
 from github_client.clock import Clock
 from github_client.languages import Language
 from github_client.protocol import recognise_limit
@@ -21,6 +21,7 @@ from github_client.trending.parser import (
     parse_language_menu,
     parse_repositories,
 )
+from github_client.wire import USER_AGENT
 from service_kit.client import fetch
 from service_kit.errors import UpstreamFault, UpstreamLimited, UpstreamStatus
 
