@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import psycopg2
 import pytest
@@ -130,27 +130,39 @@ class Replica(NamedTuple):
     client: GitHubClient
     keeper: QuotaKeeper
     exchange: QuotaExchange
+    clock: SimulatedClock
+
+
+class Start(Protocol):
+    async def __call__(self, database_url: str, clock: SimulatedClock | None = None) -> Replica: ...
+
+
+class WrongClock(SimulatedClock):
+    """A service's clock that is wrong by hours, while the database has its own."""
+
+    def for_sql(self) -> None:
+        return None
 
 
 @pytest.fixture
-async def start(github: ScriptedUpstream) -> AsyncIterator[Callable[[str], Awaitable[Replica]]]:
+async def start(github: ScriptedUpstream) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def another(database_url: str) -> Replica:
+        async def another(database_url: str, clock: SimulatedClock | None = None) -> Replica:
             database = Database(SecretStr(database_url), "test")
             await database.open()
             stack.push_async_callback(database.close)
             session = await stack.enter_async_context(open_session(Metrics()))
-            clock, keeper = SimulatedClock(), QuotaKeeper()
+            clock, keeper = clock or SimulatedClock(), QuotaKeeper()
             client = make_client(session, github.url, FIRST, SECOND, clock=clock, keeper=keeper)
             credentials = OperatorCredentials([FIRST, SECOND])
-            return Replica(client, keeper, QuotaExchange(database, keeper, credentials, clock))
+            return Replica(client, keeper, QuotaExchange(database, keeper, credentials, clock), clock)
 
         yield another
 
 
 async def test_what_one_replica_learns_of_a_limit_the_others_know_within_a_second(
-    github: ScriptedUpstream, database_url: str, start: Callable[[str], Awaitable[Replica]]
+    github: ScriptedUpstream, database_url: str, start: Start
 ) -> None:
     one, other = await start(database_url), await start(database_url)
     for _ in range(2):
@@ -171,9 +183,11 @@ async def test_what_one_replica_learns_of_a_limit_the_others_know_within_a_secon
 
 
 async def test_budgets_are_told_as_ages_and_less_is_believed(
-    github: ScriptedUpstream, database_url: str, start: Callable[[str], Awaitable[Replica]]
+    github: ScriptedUpstream, database_url: str, start: Start
 ) -> None:
-    one, other = await start(database_url), await start(database_url)
+    clock = WrongClock()
+    clock.advance(30 * 3600)
+    one, other = await start(database_url, WrongClock()), await start(database_url, clock)
     for remaining in ("40", "70"):
         soon = str(int(SimulatedClock().utc().timestamp()) + 600)
         told = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": soon}
@@ -185,13 +199,33 @@ async def test_budgets_are_told_as_ages_and_less_is_believed(
     await other.exchange.exchange()
     known = other.keeper.known(credential)["core"]
     assert known.remaining == 40
-    assert 590 < known.reset - SimulatedClock().seconds() <= 600
+    assert 590 < known.reset - other.clock.seconds() <= 600
     await other.client.get("/users/made-up", caller=None)  # is told 70, an older answer
     assert other.keeper.known(credential)["core"].remaining == 39
 
 
+async def test_back_off_is_shared_and_forgotten_after_a_quiet_hour(
+    github: ScriptedUpstream, database_url: str, start: Start
+) -> None:
+    clock = SimulatedClock()
+    one, other = await start(database_url, clock), await start(database_url, clock)
+    github.answer("/users/made-up", {"message": "You have exceeded a secondary rate limit."}, 403)
+    waits = []
+    for replica in (one, other, one):
+        for each in (one, other):
+            await each.exchange.exchange()
+        # Whichever of the two credentials: both have rested equally often, and long.
+        for _ in range(2):
+            with pytest.raises(UpstreamLimited) as caught:
+                await replica.client.get("/users/made-up", caller=None)
+            waits.append(caught.value.retry_after_seconds)
+            await replica.exchange.exchange()
+        clock.advance(4000 if replica is other else 60)
+    assert waits == [60, 60, 120, 120, 60, 60]
+
+
 async def test_while_postgres_is_away_each_goes_by_what_it_knows_and_tells_it_later(
-    github: ScriptedUpstream, own_postgres: ThrowawayPostgres, start: Callable[[str], Awaitable[Replica]]
+    github: ScriptedUpstream, own_postgres: ThrowawayPostgres, start: Start
 ) -> None:
     one, other = await start(own_postgres.url), await start(own_postgres.url)
     own_postgres.stop()
@@ -238,6 +272,62 @@ async def test_a_revoked_credential_is_used_no_more_and_told_of_once(
     [message] = alerts(database_url)
     assert message["error"] == "CredentialRefused"
     assert "ghp_revoked" not in json.dumps(message)
+
+
+async def test_a_refused_credential_is_tried_at_no_cost_before_anybody_relies_on_it_again(
+    github: ScriptedUpstream,
+) -> None:
+    for _ in range(2):
+        github.answer("/rate_limit", {"message": "Bad credentials"}, 401)
+    github.answer("/rate_limit", {})
+    github.answer("/users/made-up", {})
+    clock, checked = SimulatedClock(), set[str]()
+    async with open_session(Metrics()) as session:
+        client = make_client(session, github.url, FIRST, clock=clock)
+        asked, answered = [], []
+        for _ in range(60 * 3):
+            await client.check_operator_credentials(checked)
+            try:
+                await client.get("/users/made-up", caller=None)
+                answered.append(clock.seconds())
+            except UpstreamLimited:
+                pass
+            asked.append(len([one for one in github.asked if one.target == "/rate_limit"]))
+            clock.advance(60)
+    assert asked[:57] == [1] * 57
+    assert asked[60:110] == [2] * 50, "refused again"
+    began = SimulatedClock().seconds()
+    assert 7000 < answered[0] - began < 7300
+    assert answered[-1] - began == 60 * (60 * 3 - 1)
+
+
+async def test_metrics_tell_what_is_left_and_what_rests(
+    github: ScriptedUpstream, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    left = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4321", "X-RateLimit-Reset": "9999999999"}
+    github.answer("/rate_limit", {}, headers=left | {"X-RateLimit-Resource": "core"})
+    github.answer("/repos/made-up/sample", {}, 429, {"Retry-After": "500"})
+    settings = repo_service.app.Settings(
+        database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"),
+        secret_key=SecretStr("k" * 40),
+        github_api_url=github.url,
+        github_web_url=github.url,
+        github_tokens=SecretStr("ghp_one"),
+        port=8081,
+    )
+    client = await aiohttp_client(repo_service.app.make_app(settings))
+    async with asyncio.timeout(10):
+        while not github.asked:
+            await asyncio.sleep(0.05)
+    for _ in range(2):
+        assert (await client.get("/v1/repositories/made-up/sample")).status == 503
+    shown = await (await client.get("/metrics")).text()
+    values = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in shown.splitlines() if line[0] != "#"}
+    assert values['github_quota_remaining{bucket="core",credential="GITHUB_TOKENS[0]"}'] in {4320, 4321}
+    assert 490 < values['github_credential_resting_seconds{bucket="*",credential="GITHUB_TOKENS[0]"}'] <= 500
+    assert values['github_calls_total{outcome="secondary",purpose="people"}'] == 1
+    assert values['github_calls_total{outcome="withheld_limited",purpose="people"}'] >= 1
+    assert "ghp_one" not in shown
 
 
 def alerts(database_url: str) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ class QuotaExchange:
             "rests_in": [_seconds_until(budget.rests_until, now) for budget in budgets],
             "reason": [budget.reason for budget in budgets],
             "strikes": [budget.strikes for budget in budgets],
+            "now": self._clock.for_sql(),
             "same_window": SAME_WINDOW_SECONDS,
             "of": [credential.identity for credential in self._credentials.all()],
         }
