@@ -153,6 +153,15 @@ async def test_a_spent_credential_rests_and_another_goes_on(session: ClientSessi
     assert first not in rest
 
 
+async def test_after_a_secondary_limit_no_other_credential_is_tried_for_the_same_request(
+    session: ClientSession, upstream: ScriptedUpstream
+) -> None:
+    upstream.answer("/users/made-up", {}, status=403, headers={"Retry-After": "30"})
+    with pytest.raises(UpstreamLimited):
+        await client(session, upstream, FIRST, SECOND).get("/users/made-up", caller=None)
+    assert len(upstream.asked) == 1
+
+
 async def test_when_all_credentials_rest_github_is_not_asked(
     session: ClientSession, upstream: ScriptedUpstream
 ) -> None:
