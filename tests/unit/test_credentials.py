@@ -40,7 +40,7 @@ def test_what_cannot_be_a_token_is_refused_before_github_is_asked(header: str) -
 
 
 def test_a_token_never_shows() -> None:
-    assert "ghp_" not in repr(caller_credential("ghp_secret")) + str(vars) + f"{FIRST}"
+    assert "ghp_" not in repr(caller_credential("ghp_secret")) + f"{FIRST} {FIRST!r}"
 
 
 def test_without_credentials_access_is_anonymous() -> None:
