@@ -196,6 +196,14 @@ def test_secondary_limits_that_say_nothing_rest_longer_each_time_until_a_quiet_h
     assert keeper.note_limit(FIRST, "core", Limit("secondary", 60, is_stated=False), now) == 60
 
 
+def test_secondary_limits_at_the_same_time_are_one() -> None:
+    keeper, limit = QuotaKeeper(), Limit("secondary", 60, is_stated=False)
+    assert [keeper.note_limit(FIRST, "core", limit, NOW + n) for n in range(5)] == [60] * 5
+    assert keeper.note_limit(FIRST, "core", limit, NOW + 70) == 120
+    keeper.note_limit(SECOND, "core", Limit("refused", 1), NOW)
+    assert keeper.note_limit(SECOND, "core", limit, NOW) == 60
+
+
 def test_a_refused_credential_is_left_alone() -> None:
     keeper = QuotaKeeper()
     keeper.note_limit(FIRST, "core", Limit("refused", 1), NOW)

@@ -157,11 +157,13 @@ class QuotaKeeper:
     def _whole_rest_seconds(self, budget: Budget, limit: Limit, now: float) -> float:
         if limit.kind == "refused":
             return REFUSED_REST_SECONDS
-        budget.strikes = budget.strikes + 1 if now - budget.rests_until < QUIET_SECONDS else 1
+        if now >= budget.rests_until:
+            budget.strikes = budget.strikes + 1 if now - budget.rests_until < QUIET_SECONDS else 1
+        # Otherwise it was under way when the rest began: many at once are one.
         if limit.is_stated:
             return limit.retry_after_seconds
         # GitHub: wait a minute at least, then exponentially longer; going on may get the integration banned.
-        backed_off: float = limit.retry_after_seconds * 2.0 ** min(budget.strikes - 1, 10)
+        backed_off: float = limit.retry_after_seconds * 2.0 ** min(max(budget.strikes - 1, 0), 10)
         return min(backed_off, LONGEST_SECONDARY_REST_SECONDS)
 
     def is_recheck_due(self, credential: Credential, now: float) -> bool:
