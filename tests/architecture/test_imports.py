@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 PURE = [
     "github-client/src/github_client/protocol.py",
     "github-client/src/github_client/quota.py",
+    "github-client/src/github_client/breaker.py",
+    "github-client/src/github_client/cache.py",
     "github-client/src/github_client/trending/parser.py",
     "github-client/src/github_client/trending/html.py",
     "github-client/src/github_client/trending/parse_health.py",
