@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 PURE = [
     "github-client/src/github_client/protocol.py",
     "github-client/src/github_client/quota.py",
-    "github-client/src/github_client/breaker.py",
     "github-client/src/github_client/cache.py",
     "github-client/src/github_client/trending/parser.py",
     "github-client/src/github_client/trending/html.py",
