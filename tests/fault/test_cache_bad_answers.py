@@ -33,7 +33,7 @@ from tests.fakes.replica import replica
 from tests.fakes.waiting import until
 
 TIMEOUT_SECONDS, PATIENCE_SECONDS = 2.5, 0.2
-SLACK_SECONDS = 4.0
+SLACK_SECONDS = 1.5
 """What a busy machine may take."""
 OLD_SECONDS = sum(LIFETIMES["repository"]) + 1
 WELL = answers(repository(), 'ETag: "well"')

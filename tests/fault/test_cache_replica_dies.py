@@ -24,7 +24,7 @@ from tests.fakes.github_objects import repository
 
 ROOT = Path(__file__).parents[2]
 PATH = "/repos/made-up/sample"
-SLACK_SECONDS = 4.0
+SLACK_SECONDS = 2.0
 
 
 class ReplicaProcess:
