@@ -14,6 +14,7 @@ from aiohttp.test_utils import unused_port
 from gateway import passing
 from gateway.routes import Service
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
+from tests.fakes.waiting import until
 
 Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -302,9 +303,3 @@ async def _be_unavailable(_request: web.Request) -> web.Response:
 
 async def _accept(_request: web.Request) -> web.Response:
     return web.json_response({"message_id": 1}, status=202)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():
-            await asyncio.sleep(0.01)

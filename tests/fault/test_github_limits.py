@@ -30,6 +30,7 @@ from tests.fakes.clock import SimulatedClock
 from tests.fakes.github_objects import repository
 from tests.fakes.replica import make_client
 from tests.fakes.upstream import ScriptedUpstream
+from tests.fakes.waiting import until
 from tests.throwaway_postgres import ThrowawayPostgres
 
 RECORDINGS = Path(os.environ["RECORDINGS_DIR"], "rest") if os.environ.get("RECORDINGS_DIR") else None
@@ -172,7 +173,7 @@ async def test_what_one_replica_learns_of_a_limit_the_others_know_within_a_secon
     try:
         with pytest.raises(UpstreamLimited):
             await one.client.get("/users/made-up", caller=None)
-        await asyncio.sleep(1)  # the second in which the other learns of it
+        await until(lambda: all(any(b.rests_until for b in other.keeper.known(c).values()) for c in (FIRST, SECOND)), 1)
         with pytest.raises(UpstreamLimited):
             await other.client.get("/users/made-up", caller=None)
     finally:

@@ -25,6 +25,7 @@ from tests.fakes.changing_github import ChangingGitHub
 from tests.fakes.clock import SimulatedClock
 from tests.fakes.github_objects import repository
 from tests.fakes.replica import replica
+from tests.fakes.waiting import until
 
 OPERATOR = Credential("operator", "operator", "ghp_of_the_operator")
 CALLER, OTHER = (Credential("caller", "caller", f"ghp_of_{who}") for who in ("the_caller", "another"))
@@ -58,12 +59,6 @@ async def start(github: ChangingGitHub, database_url: str, clock: SimulatedClock
 
 async def stars(cached: CachedGitHub, caller: Credential | None = None) -> int:
     return (await fetch_repository(cached, "made-up", "sample", caller)).value.stargazers_count
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_fresh_copy_is_answered_without_asking(

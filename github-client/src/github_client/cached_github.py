@@ -136,7 +136,7 @@ class CachedGitHub:
         copy = self._memory.get(key)
         if copy is not None:
             age_seconds = self._clock.seconds() - copy.confirmed_seconds
-            if age_seconds < (resource.lifetime if copy.status == 200 else MISSING).fresh_seconds:
+            if age_seconds < _fresh_seconds(copy, resource.lifetime):
                 return self._answered(resource, copy, caller, age_seconds, "fresh")
         return await self._answer_renewed(resource, key, caller, copy)
 
@@ -282,7 +282,7 @@ class CachedGitHub:
             known = await self._shared.read(key)
             if known.copy is not None:
                 age_seconds = self._clock.seconds() - known.copy.confirmed_seconds
-                if age_seconds < (lifetime if known.copy.status == 200 else MISSING).fresh_seconds:
+                if age_seconds < _fresh_seconds(known.copy, lifetime):
                     return Shared(known.copy, is_leased=False)
                 if known.copy.status == 200:
                     flight.offer(known.copy)
@@ -361,6 +361,10 @@ class CachedGitHub:
 def _passing(caller: Credential | None) -> tuple[type[Exception], ...]:
     """Failures that an old copy bridges. That the operator may not see what was public is about the operator."""
     return (TimeoutError, *PASSING) if caller is not None else (TimeoutError, *PASSING, Forbidden)
+
+
+def _fresh_seconds(copy: Copy, lifetime: Lifetime) -> int:
+    return (lifetime if copy.status == 200 else MISSING).fresh_seconds
 
 
 def _put_off(copy: Copy, error: BaseException, now: float) -> None:
