@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import aiopg
 import psycopg2
@@ -30,7 +31,7 @@ _KEEPALIVE = {
 log = structlog.get_logger()
 cure()
 
-# A connection that has not prepared the statement yet, or did so before a migration changed what it returns.
+# Preparing was cut short, or a migration has changed what the statement returns since.
 _NOT_PREPARED = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.FeatureNotSupported)
 Row = tuple[Any, ...]
 Parameters = tuple[Any, ...] | dict[str, Any] | None
@@ -109,6 +110,8 @@ class Database:
         self._url = url
         self._service = service
         self._pool: aiopg.Pool | None = None
+        self._prepared: WeakKeyDictionary[aiopg.Connection, set[str]] = WeakKeyDictionary()
+        """What each connection has prepared."""
 
     async def open(self) -> None:
         """Prepare the pool; nothing is connected yet."""
@@ -173,6 +176,10 @@ class Database:
         try:
             async with cursor(connection) as opened:
                 try:
+                    if prepare is not None and prepare not in self._prepared.setdefault(connection, set()):
+                        # Noted first: who is cancelled here is not to prepare it twice.
+                        self._prepared[connection].add(prepare)
+                        await opened.execute(prepare)
                     await opened.execute(sql, parameters)
                 except _NOT_PREPARED:
                     if prepare is None:
