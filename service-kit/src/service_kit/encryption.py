@@ -1,0 +1,45 @@
+"""Encryption of what the database keeps for us and nobody may read there: Fernet under keys made of SECRET_KEY."""
+
+import base64
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+
+class Undecipherable(Exception):
+    """What is stored was not encrypted with this SECRET_KEY for this purpose, or was changed since."""
+
+
+class Encryption:
+    """Encrypts for one purpose: its key is derived from SECRET_KEY and the purpose's name (HKDF-SHA256)."""
+
+    def __init__(self, secret_key: SecretStr, purpose: str) -> None:
+        self._secret_key = secret_key
+        self._purpose = purpose
+
+    def encrypt(self, text: str) -> bytes:
+        """The text, readable only with the same key and purpose; another result each time."""
+        return self._fernet.encrypt(text.encode())
+
+    def decrypt(self, encrypted: bytes | memoryview) -> str:
+        """What was encrypted. Raises Undecipherable."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._fernet.decrypt(bytes(encrypted)).decode()
+        except InvalidToken:
+            raise Undecipherable(f"not encrypted with this SECRET_KEY as one of the {self._purpose}") from None
+
+    @cached_property
+    def _fernet(self) -> "Fernet":
+        # Imported late: the library takes 7 MB, which only those who store secrets need to spend.
+        from cryptography.fernet import Fernet
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        derive = HKDF(SHA256(), 32, salt=None, info=f"wegit {self._purpose}".encode()).derive
+        return Fernet(base64.urlsafe_b64encode(derive(self._secret_key.get_secret_value().encode())))
