@@ -25,6 +25,8 @@ It is steered over HTTP; these paths are neither logged nor limited:
   GET    /_imitation/faults    the faults, with how often each was met
   POST   /_imitation/faults    add one: {"match": "/repos/", "kind": "status", "status": 503, "count": 2}
   DELETE /_imitation/faults    clear them all; what a slow one holds up goes on at once
+  POST   /_imitation/releases  publish a release: {"repository": "mira-tallow/lantern", "tag": "v9.0.0"}, and perhaps
+                               "name", "body", "prerelease", "draft"
 
 A fault has `kind`; `match`, a prefix of path and query, or a regular expression if it begins with ^ (default: all);
 `count`, after which it ends (default: when cleared). The first one that fits happens, before anything is counted:

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from aiohttp import web
 from local.imitation_github import rest, web_pages
 from local.imitation_github.creation import make_world
 from local.imitation_github.faults import PAGE_KINDS, fault_from
+from local.imitation_github.newcomers import Newcomers
 from local.imitation_github.state import ENTRY, PAGE_FAULT, STATE, Clock, State
 
 SEED = 20260101
@@ -23,10 +24,17 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def make_app(*, seed: int = SEED, clock: Clock = system_clock) -> web.Application:
-    """The imitation as an application of its own; the same seed and time give the same answers."""
+def make_app(
+    *, seed: int = SEED, clock: Clock = system_clock, newcomer_every: timedelta | None = None
+) -> web.Application:
+    """The imitation as an application of its own; the same seed and time give the same answers.
+
+    Every `newcomer_every` a new Rust repository trends.
+    """
     app = web.Application(middlewares=[_log, _faults])
-    app[STATE] = State(make_world(seed), clock)
+    world = make_world(seed)
+    app[STATE] = State(world, clock, Newcomers(world, newcomer_every, clock()) if newcomer_every else None)
+    app.router.add_post("/_imitation/releases", _publish_release)
     app.router.add_get("/_imitation/requests", _get_requests)
     app.router.add_delete("/_imitation/requests", _clear_requests)
     app.router.add_get("/_imitation/faults", _get_faults)
@@ -43,9 +51,12 @@ async def _log(request: web.Request, handler: Any) -> web.StreamResponse:
     """Note what was asked, before it is answered: a request that never ends is noted, too."""
     if request.path.startswith(_STEERING):
         return await handler(request)  # type: ignore[no-any-return]
+    state = request.app[STATE]
+    if state.newcomers is not None:
+        state.newcomers.arrive(state.clock())
     path, _, query = request.raw_path.partition("?")
     entry: dict[str, Any] = {
-        "at": request.app[STATE].clock().isoformat(),
+        "at": state.clock().isoformat(),
         "method": request.method,
         "path": _TOKEN.sub("TOKEN", path),
         "query": _TOKEN.sub("TOKEN", query),
@@ -55,7 +66,7 @@ async def _log(request: web.Request, handler: Any) -> web.StreamResponse:
         "fault": None,
         "status": None,
     }
-    request.app[STATE].log.append(entry)
+    state.log.append(entry)
     request[ENTRY] = entry
     response: web.StreamResponse = await handler(request)
     if entry["fault"] != "reset":
@@ -96,6 +107,15 @@ async def _add_fault(request: web.Request) -> web.Response:
         return web.json_response({"message": str(error)}, status=422)
     request.app[STATE].faults.add(fault)
     return web.json_response(asdict(fault), status=201)
+
+
+async def _publish_release(request: web.Request) -> web.Response:
+    state = request.app[STATE]
+    try:
+        number = state.releases.publish(state.world, json.loads(await request.read()), state.clock())
+    except ValueError as error:
+        return web.json_response({"message": str(error)}, status=422)
+    return web.json_response({"id": number}, status=201)
 
 
 async def _clear_faults(request: web.Request) -> web.Response:

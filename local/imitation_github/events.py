@@ -109,11 +109,16 @@ def _payload(view: View, deed: Deed) -> Json:
             return {}
 
 
+def release_id(repository: Repository, number: int) -> int:
+    """A release's id: grows with its number."""
+    return repository.id * 100 + number
+
+
 def release(view: View, repository: Repository, number: int, at: datetime) -> Json:
     """One release."""
     author = next(iter(repository.contributors), repository.owner)
     url, tag = f"{view.base}/repos/{repository.full_name}", f"v0.{number}.0"
-    known = repository.id * 100 + number
+    known = release_id(repository, number)
     return {
         "url": f"{url}/releases/{known}",
         "assets_url": f"{url}/releases/{known}/assets",

@@ -10,6 +10,9 @@ Since = Literal["daily", "weekly", "monthly"]
 PERIOD_DAYS: dict[Since, int] = {"daily": 1, "weekly": 7, "monthly": 30}
 TRENDING_TURN = timedelta(hours=4)
 """A trending page is the same for so long; then some repositories leave it and others come."""
+NEWCOMER_HALF_LIFE = timedelta(minutes=2)
+"""A newcomer leads its page at first, and leaves it within a quarter of an hour or so."""
+NEWCOMER_STARS = 4000
 GROWTH_TURN = timedelta(hours=1)
 """Counts change once an hour, so that an ETag holds for a while."""
 
@@ -39,7 +42,9 @@ def pushed_at(repository: Repository, now: datetime) -> datetime:
 
 
 def period_stars(world: World, repository: Repository, since: Since, now: datetime) -> int:
-    """Stars gained in the period: its usual gain, and sometimes far more; never more than it has."""
+    """Stars gained in the period: its usual gain, and sometimes far more; never more than it has. Newcomers fade."""
+    if repository.arrived_at is not None:
+        return int(NEWCOMER_STARS * 0.5 ** ((now - repository.arrived_at) / NEWCOMER_HALF_LIFE))
     period, into = divmod((last_turn(now, TRENDING_TURN) - EPOCH) / timedelta(days=PERIOD_DAYS[since]), 1)
     # Some repositories burst in some periods; a burst grows and fades from one period into the next.
     before, after = (12 * draw(world.seed, repository.id, since, period + each) ** 12 for each in (0, 1))

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from local.imitation_github import deeds, events, readme, search
+from local.imitation_github import deeds, events, readme, releases, search
 from local.imitation_github.admission import Moved, answered
 from local.imitation_github.answers import (
     API_VERSIONS,
@@ -89,15 +88,12 @@ def get_readme(view: View, request: web.Request) -> Answer:
 
 
 def list_releases(view: View, request: web.Request) -> Answer:
-    """Releases, newest first; every third repository has none."""
+    """Releases, newest first."""
     repository = _repository(view, request, "/releases")
-    count = 0 if repository.id % 3 == 0 else repository.id % 41
-    newest = pushed_at(repository, view.now)
-    made = [(number, newest - timedelta(days=17 * (count - number))) for number in range(count, 0, -1)]
     return _listed(
         request,
-        made,
-        lambda entry: events.release(view, repository, *entry),
+        request.app[STATE].releases.of(view, repository),
+        lambda entry: releases.as_json(view, repository, *entry),
         f"{view.base}/repositories/{repository.id}/releases",
         accepted_scopes="repo",
     )

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from local.imitation_github.faults import Faults
 from local.imitation_github.limits import Limits
+from local.imitation_github.newcomers import Newcomers
+from local.imitation_github.releases import Releases
 from local.imitation_github.world import World
 
 LOG_LIMIT = 10_000
@@ -23,6 +25,8 @@ class State:
 
     world: World
     clock: Clock
+    newcomers: Newcomers | None = None
+    releases: Releases = field(default_factory=Releases)
     limits: Limits = field(default_factory=Limits)
     faults: Faults = field(default_factory=Faults)
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LOG_LIMIT))

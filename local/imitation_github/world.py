@@ -69,6 +69,8 @@ class Repository:
     fork: bool = False
     archived: bool = False
     private: bool = False
+    arrived_at: datetime | None = None
+    """When it began to trend, for one that came while the imitation runs."""
 
     @property
     def full_name(self) -> str:
@@ -88,7 +90,7 @@ class World:
     def __init__(self, seed: int, accounts: Sequence[Account], repositories: Sequence[Repository]) -> None:
         self.seed = seed
         self.accounts = tuple(accounts)
-        self.repositories = tuple(repositories)
+        self.repositories = list(repositories)
         self._people = [account for account in accounts if account.type == "User"]
         self._account_by_login = {account.login.lower(): account for account in accounts}
         self._account_by_id = {account.id: account for account in accounts}
@@ -96,6 +98,14 @@ class World:
         self._repository_by_name = {repository.full_name.lower(): repository for repository in repositories}
         self._owned: dict[str, list[Repository]] = {}
         for repository in repositories:
+            self._owned.setdefault(repository.owner.login, []).append(repository)
+
+    def add(self, repository: Repository) -> None:
+        """A repository that nobody had before; one whose id is known is there already."""
+        if repository.id not in self._repository_by_id:
+            self.repositories.append(repository)
+            self._repository_by_id[repository.id] = repository
+            self._repository_by_name[repository.full_name.lower()] = repository
             self._owned.setdefault(repository.owner.login, []).append(repository)
 
     def account(self, login: str) -> Account | None:

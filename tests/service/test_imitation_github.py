@@ -588,3 +588,85 @@ async def test_a_fault_that_cannot_be_is_refused(github: Client, told: Any) -> N
     assert response.status == 422
     assert (await response.json())["message"]
     assert await (await github.get("/_imitation/faults")).json() == []
+
+
+# What comes while it runs
+
+
+async def test_a_new_rust_repository_leads_its_page_every_minute_and_leaves_it_later(clock: Clock) -> None:
+    app = make_app(clock=clock, newcomer_every=timedelta(minutes=1))
+    async with TestClient(TestServer(app)) as github:
+
+        async def trending(path: str) -> list[str]:
+            page = await (await github.get(path)).text()
+            return [f"{row.owner}/{row.name}" for row in parse_repositories(page).rows]
+
+        before = await trending("/trending/rust?since=daily")
+        seen = []
+        for _ in range(40):
+            clock.now += timedelta(minutes=1)
+            seen.append((await trending("/trending/rust?since=daily"))[0])
+
+        assert len(set(seen)) == 40
+        assert not set(seen) & set(before)
+        assert seen[-1] in await trending("/trending?since=daily")
+        assert seen[-1] not in await trending("/trending/python?since=daily")
+        assert seen[0] not in await trending("/trending/rust?since=daily")
+        assert set(before) & set(await trending("/trending/rust?since=daily")), "the others still have their places"
+        _, repository = await get(github, f"/repos/{seen[-1]}")
+        assert repository["language"] == "Rust"
+
+
+async def test_newcomers_are_the_same_for_the_same_time_whenever_it_was_started(clock: Clock) -> None:
+    first = []
+    for start in (START, START - timedelta(minutes=7)):
+        clock.now = start
+        app = make_app(clock=clock, newcomer_every=timedelta(minutes=1))
+        async with TestClient(TestServer(app)) as github:
+            clock.now = START + timedelta(minutes=3)
+            page = await (await github.get("/trending/rust?since=daily")).text()
+            first.append(parse_repositories(page).rows[0].name)
+    assert first[0] == first[1]
+
+
+async def test_a_published_release_comes_first_and_ends_the_etag(github: Client, clock: Clock) -> None:
+    path = f"{LANTERN}/releases"
+    before, known = await get(github, path)
+    published = {"repository": "Mira-Tallow/Lantern", "tag": "v9.0.0", "name": "Nine", "prerelease": True}
+    response = await github.post("/_imitation/releases", json=published)
+    assert response.status == 201
+    after, [newest, *rest] = await get(github, path, **{"If-None-Match": before.headers["ETag"]})
+
+    assert after.status == 200
+    assert rest == known[: len(rest)]
+    assert newest["id"] == (await response.json())["id"]
+    shown = [newest[name] for name in ("tag_name", "name", "prerelease", "draft", "published_at")]
+    assert shown == ["v9.0.0", "Nine", True, False, "2026-11-23T12:00:00Z"]
+    again, _ = await get(github, path, **{"If-None-Match": after.headers["ETag"]})
+    assert again.status == 304
+
+
+async def test_a_draft_is_shown_to_its_owner_only(github: Client) -> None:
+    draft = {"repository": "mira-tallow/lantern", "tag": "v9.0.0", "draft": True}
+    assert (await github.post("/_imitation/releases", json=draft)).status == 201
+    _, [public, *_] = await get(github, f"{LANTERN}/releases")
+    _, [own, *_] = await get(github, f"{LANTERN}/releases", **OWNER)
+
+    assert public["draft"] is False
+    assert (own["tag_name"], own["draft"], own["published_at"]) == ("v9.0.0", True, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        {"repository": "mira-tallow/lantern"},
+        {"repository": "mira-tallow/nothing", "tag": "v1"},
+        {"repository": "mira-tallow/lantern", "tag": 1},
+        {"repository": "mira-tallow/lantern", "tag": "v1", "date": "today"},
+    ],
+)
+async def test_a_release_that_cannot_be_is_refused(github: Client, told: Any) -> None:
+    response = await github.post("/_imitation/releases", json=told)
+    assert response.status == 422
+    assert (await response.json())["message"]
