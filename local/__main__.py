@@ -53,7 +53,7 @@ def run(environment: dict[str, str], *, is_demo: bool) -> None:
         (github_port,) = stack.free_ports(1)
         settings = stack.demo_settings(settings, github_port, READER_TOKEN)
         first.append(stack.imitation_github(settings, github_port))
-        announcement += f"; GitHub is http://127.0.0.1:{github_port}"
+        announcement += f"; GitHub is http://127.0.0.1:{github_port}; OPERATOR_KEY is {stack.DEMO_OPERATOR_KEY}"
     database_url = settings.get("DATABASE_URL")
     if not database_url:
         folder = state_folder("wegit-demo" if is_demo else "wegit", environment)

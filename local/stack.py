@@ -25,8 +25,21 @@ NOT_IN_DEMO = (
     "GITHUB_API_URL",
     "GITHUB_WEB_URL",
     "SLACK_WEBHOOK_URL",
+    "ALERT_URLS",
+    "WECHAT_APP_ID",
+    "WECHAT_APP_SECRET",
 )
 """What would let a demo read or write anything real."""
+NEWCOMER_SECONDS = 60
+"""How often something new trends in the demo."""
+DEMO_OPERATOR_KEY = "demo-operator-key-that-is-no-secret"
+IN_DEMO = {
+    "TRENDING_INTERVAL_SECONDS": "0.2",
+    "TRENDING_PAGE_INTERVAL_SECONDS": "15",
+    "WEBHOOK_PRIVATE_ADDRESSES": "true",  # to be received on this machine
+    "OPERATOR_KEY": DEMO_OPERATOR_KEY,
+}
+"""Something new is seen soon after it came, and may be told to a webhook on this machine."""
 
 
 class PortTaken(Exception):
@@ -75,15 +88,16 @@ def wegit(settings: Mapping[str, str], database_url: str) -> list[list[Process]]
 def imitation_github(settings: Mapping[str, str], port: int) -> Process:
     """The GitHub of the demo, API and pages on one port."""
     environment = {**settings, "PYTHONUNBUFFERED": "1"}
-    return _python("local.imitation_github", ["--port", str(port)], environment, LOOPBACK, port, path=None)
+    arguments = ["--port", str(port), "--newcomer-seconds", str(NEWCOMER_SECONDS)]
+    return _python("local.imitation_github", arguments, environment, LOOPBACK, port, path=None)
 
 
 def demo_settings(settings: Mapping[str, str], github_port: int, token: str) -> dict[str, str]:
-    """The settings without anything real, with both of GitHub's addresses at the imitation, and a token it knows."""
+    """The demo's own settings instead of anything real: both of GitHub's addresses at the imitation, a token it knows,
+    an operator's key."""
     github = f"http://{LOOPBACK}:{github_port}"
     kept = {name: value for name, value in settings.items() if name not in NOT_IN_DEMO}
-    imitation = {"GITHUB_API_URL": github, "GITHUB_WEB_URL": github, "TRENDING_INTERVAL_SECONDS": "0.2"}
-    return {**kept, **imitation, "GITHUB_TOKENS": token}
+    return {**kept, **IN_DEMO, "GITHUB_API_URL": github, "GITHUB_WEB_URL": github, "GITHUB_TOKENS": token}
 
 
 def postgres(launch: Launch, url: str) -> Process:

@@ -53,6 +53,8 @@ def test_a_demo_gets_nothing_real() -> None:
     assert demo["GITHUB_API_URL"] == demo["GITHUB_WEB_URL"] == "http://127.0.0.1:9001"
     assert demo["GITHUB_TOKENS"] == "made up"
     assert float(demo["TRENDING_INTERVAL_SECONDS"]) < 5
+    assert demo["TRENDING_PAGE_INTERVAL_SECONDS"] == "15"
+    assert demo["OPERATOR_KEY"] == stack.DEMO_OPERATOR_KEY
 
 
 def test_a_taken_port_is_named() -> None:

@@ -12,7 +12,7 @@ NEEDED = {"DATABASE_URL": "postgresql://somewhere/wegit", "SECRET_KEY": "k" * 32
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in NEEDED.items():
         monkeypatch.setenv(name, value)
-    for name in ("GITHUB_WEB_URL", "TRENDING_LANGUAGES", "TRENDING_INTERVAL_SECONDS"):
+    for name in ("GITHUB_WEB_URL", "TRENDING_LANGUAGES", "TRENDING_INTERVAL_SECONDS", "TRENDING_PAGE_INTERVAL_SECONDS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -33,6 +33,15 @@ def test_an_imitation_may_be_asked_faster(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("TRENDING_INTERVAL_SECONDS", "0.05")
     monkeypatch.setenv("GITHUB_WEB_URL", "http://127.0.0.1:9000")
     assert load_settings(Settings).trending_interval_seconds == 0.05
+
+
+def test_a_page_of_github_itself_is_not_fetched_again_within_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(Settings).trending_page_interval_seconds == 600
+    monkeypatch.setenv("TRENDING_PAGE_INTERVAL_SECONDS", "599")
+    with pytest.raises(SystemExit, match=r"^settings: TRENDING_PAGE_INTERVAL_SECONDS: should be at least 600"):
+        load_settings(Settings)
+    monkeypatch.setenv("GITHUB_WEB_URL", "http://127.0.0.1:9000")
+    assert load_settings(Settings).trending_page_interval_seconds == 599
 
 
 def test_an_unknown_language_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from github_client.shared_cache import SharedCache, sweep
 from github_client.trending.answers import TrendingAnswers
 from github_client.trending.assembly import trending_pages
 from github_client.trending.page_key import configured_pages
+from github_client.trending.store import PAGE_INTERVAL_SECONDS
 from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
 from service_kit.client import open_session
@@ -44,7 +45,8 @@ GITHUB = web.AppKey("github", CachedGitHub)
 TRENDING = web.AppKey("trending", TrendingAnswers)
 CATALOGUE = web.AppKey("catalogue", LanguageCatalogue)
 _GITHUB = {"github.com", "www.github.com"}
-LEAST_INTERVAL_SECONDS = 5.0
+LEAST_INTERVAL_SECONDS = {"trending_interval_seconds": 5.0, "trending_page_interval_seconds": PAGE_INTERVAL_SECONDS}
+"""Of GitHub itself nobody asks for trending pages faster."""
 log = structlog.get_logger()
 
 
@@ -67,14 +69,19 @@ class DataServiceSettings(ServiceSettings):
     """Of an OAuth application: both or none."""
     trending_languages: Annotated[str, AfterValidator(_languages)] = ""
     """Names or slugs, comma-separated: their trending pages are kept whether anybody asks or not."""
-    trending_interval_seconds: Annotated[float, Field(gt=0, le=60)] = LEAST_INTERVAL_SECONDS
+    trending_interval_seconds: Annotated[float, Field(gt=0, le=60)] = LEAST_INTERVAL_SECONDS[
+        "trending_interval_seconds"
+    ]
     """Between two requests to github.com, over all replicas."""
+    trending_page_interval_seconds: Annotated[float, Field(gt=0, le=3600)] = PAGE_INTERVAL_SECONDS
+    """Between two requests for one page, over all replicas."""
 
-    @field_validator("trending_interval_seconds")
+    @field_validator("trending_interval_seconds", "trending_page_interval_seconds")
     @classmethod
     def _spare_github(cls, value: float, info: ValidationInfo) -> float:
-        if value < LEAST_INTERVAL_SECONDS and urlsplit(info.data.get("github_web_url", "")).hostname in _GITHUB:
-            raise ValueError(f"should be at least {LEAST_INTERVAL_SECONDS:.0f}, unless GITHUB_WEB_URL is an imitation")
+        least = LEAST_INTERVAL_SECONDS[info.field_name or ""]
+        if value < least and urlsplit(info.data.get("github_web_url", "")).hostname in _GITHUB:
+            raise ValueError(f"should be at least {least:.0f}, unless GITHUB_WEB_URL is an imitation")
         return value
 
     @field_validator("github_client_secret")
@@ -157,5 +164,6 @@ async def _trending(settings: DataServiceSettings, app: web.Application) -> Asyn
         web_url=settings.github_web_url,
         configured=configured_pages(settings.trending_languages),
         interval_seconds=settings.trending_interval_seconds,
+        page_interval_seconds=settings.trending_page_interval_seconds,
     ) as (app[TRENDING], app[CHECKS]["trending"]):
         yield

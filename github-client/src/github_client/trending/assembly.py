@@ -32,6 +32,7 @@ async def trending_pages(
     web_url: str,
     configured: Sequence[PageKey],
     interval_seconds: float,
+    page_interval_seconds: float,
 ) -> AsyncIterator[tuple[TrendingAnswers, Check]]:
     """Collect and answer pages, keep `catalogue` current, while the context is open."""
 
@@ -44,7 +45,9 @@ async def trending_pages(
     async with open_session(metrics) as session:
         website = TrendingWebsite(session, web_url, clock)
         incidents = ParseIncidents(report, clock)
-        collector = Collector(website, store, clock, shown, incidents, configured, interval_seconds)
+        collector = Collector(
+            website, store, clock, shown, incidents, configured, interval_seconds, page_interval_seconds
+        )
         answers = TrendingAnswers(store, website, clock, interval_seconds)
         watch = TrendingWatch(store, catalogue, shown.show_health, lambda: website.is_readable)
         async with (

@@ -16,12 +16,12 @@ from github_client.trending.incidents import ParseIncidents
 from github_client.trending.metrics import TrendingMetrics
 from github_client.trending.page_key import PageKey
 from github_client.trending.parse_health import Verdict, filled, judge
-from github_client.trending.store import TrendingStore
+from github_client.trending.store import PAGE_INTERVAL_SECONDS, TrendingStore
 from github_client.trending.website import FetchedPage, PageUnreadable, TrendingWebsite
 from service_kit.errors import ServiceError, Unavailable, UpstreamFault, UpstreamLimited
 
-ROUND_SECONDS = (600.0, 900.0)
-"""When a page is fetched again, drawn anew each time."""
+LONGEST_ROUND = 1.5
+"""A page is fetched again after its interval, or up to this many times as long, drawn anew each time."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 30.0, 1800.0
 LEAD_INTERVAL_SECONDS = 2.0
 """The lease of 15 s is renewed, or tried for, this often: who is killed is replaced within 17 s."""
@@ -46,8 +46,10 @@ class Collector:
         incidents: ParseIncidents,
         configured: Sequence[PageKey],
         interval_seconds: float,
+        page_interval_seconds: float = PAGE_INTERVAL_SECONDS,
     ) -> None:
-        """`configured` are kept warm whether anybody asks or not; `interval_seconds` lie between two requests."""
+        """`configured` are kept warm whether anybody asks or not; `interval_seconds` lie between two requests, and
+        `page_interval_seconds` between two for the same page."""
         self._website = website
         self._store = store
         self._clock = clock
@@ -55,6 +57,7 @@ class Collector:
         self._incidents = incidents
         self._configured = configured
         self._interval_seconds = interval_seconds
+        self._page_interval_seconds = page_interval_seconds
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._leads = False
         self._lead_at = self._ask_at = self._thin_out_at = self._menu_at = float("-inf")
@@ -99,7 +102,7 @@ class Collector:
         await self._keep_house(now)
         if self._website.rest_seconds:
             return LEAD_INTERVAL_SECONDS
-        key = await self._store.claim(self._holder, self._interval_seconds)
+        key = await self._store.claim(self._holder, self._interval_seconds, self._page_interval_seconds)
         if key is not None:
             await self._collect(key)
         return min(POLL_SECONDS, self._interval_seconds)
@@ -138,7 +141,7 @@ class Collector:
         found = filled(key.section, page.rows)
         verdict = judge(key, len(page.rows), found, page.unreadable_rows, baselines)
         if self._is_acceptable(key, verdict):
-            seconds = random.uniform(*ROUND_SECONDS)  # noqa: S311
+            seconds = self._page_interval_seconds * random.uniform(1, LONGEST_ROUND)  # noqa: S311
             await self._store.store(key, page.rows, found, is_degraded=False, next_fetch_in_seconds=seconds)
             self._failures.pop(key, None)
             self._metrics.count(key.section, "stored")

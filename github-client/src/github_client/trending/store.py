@@ -25,8 +25,8 @@ from service_kit.queries import read_queries
 
 LEASE_SECONDS = 15.0
 """How long a collector may be silent before another takes over."""
-FETCH_INTERVAL_FLOOR_SECONDS = 600.0
-"""Between two fetches of one page."""
+PAGE_INTERVAL_SECONDS = 600.0
+"""Between two fetches of one page; only an imitation of GitHub is asked more often."""
 JITTER = 0.2
 """The pace is slower than asked for by up to this share, so that it is no metronome."""
 WARM_SECONDS = 86_400.0
@@ -102,12 +102,14 @@ class TrendingStore:
         """Give the lease back, so that another need not wait for its end."""
         await self._execute("resign", holder=holder)
 
-    async def claim(self, holder: str, interval_seconds: float) -> PageKey | None:
+    async def claim(
+        self, holder: str, interval_seconds: float, page_interval_seconds: float = PAGE_INTERVAL_SECONDS
+    ) -> PageKey | None:
         """The page to fetch now, if any: only for who has the lease, and no sooner than the pace allows.
 
-        The next one can be had after `interval_seconds` plus up to a fifth, this page again after 10 minutes, whoever
-        asks: neither two collectors nor a restarted one can be faster. Only what failed and was never shown may be had
-        sooner.
+        The next one can be had after `interval_seconds` plus up to a fifth, this page again after
+        `page_interval_seconds`, whoever asks: neither two collectors nor a restarted one can be faster. Only what
+        failed and was never shown may be had sooner.
         """
         row = await self._fetch(
             "claim",
@@ -115,7 +117,7 @@ class TrendingStore:
             holder=holder,
             interval_seconds=interval_seconds,
             jitter=JITTER,
-            floor_seconds=FETCH_INTERVAL_FLOOR_SECONDS,
+            floor_seconds=page_interval_seconds,
             warm_seconds=WARM_SECONDS,
             most_warm=MOST_WARM,
         )
