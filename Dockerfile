@@ -33,6 +33,9 @@ FROM service-kit AS gateway
 COPY gateway/pyproject.toml /build/gateway/
 RUN pip install /build/gateway
 COPY service-kit/src gateway/src ./
+EXPOSE 9080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9080/health/live', timeout=4)"]
 USER 10001:10001
 CMD ["python", "-m", "gateway"]
 

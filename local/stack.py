@@ -81,8 +81,9 @@ def wegit(settings: Mapping[str, str], database_url: str) -> list[list[Process]]
         _python(name, [], {**shared, "HOST": LOOPBACK, "PORT": str(port)}, LOOPBACK, port)
         for name, port in ports.items()
     ]
-    gateway = _python("gateway", [], shared, gateway_host(settings), int(settings["GATEWAY_PORT"]))
-    return [[migrations], inner, [gateway]]
+    internal = int(settings.get("GATEWAY_INTERNAL_PORT") or free_ports(1)[0])
+    told = {**shared, "GATEWAY_INTERNAL_PORT": str(internal)}
+    return [[migrations], inner, [_python("gateway", [], told, gateway_host(settings), internal)]]
 
 
 def imitation_github(settings: Mapping[str, str], port: int) -> Process:

@@ -5,23 +5,24 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
-from aiohttp import web
-from aiohttp.test_utils import unused_port
 
-from gateway.app import Settings, make_app
+from gateway.app import Gateway, Settings, serving
 from gateway.routes import Service
-from service_kit.server import make_runner
+from local.stack import free_ports
 from tests.fakes.service import FakeService
 
 
 class RunningGateway:
-    """Where it listens, its application, and the services behind it."""
+    """Where it listens, what it is made of, and the services behind it."""
 
-    def __init__(self, port: int, app: web.Application, services: Mapping[Service, FakeService]) -> None:
+    def __init__(
+        self, port: int, internal_port: int, gateway: Gateway, services: Mapping[Service, FakeService]
+    ) -> None:
         self.port = port
-        self.app = app
+        self.gateway = gateway
         self.services = services
         self.url = f"http://127.0.0.1:{port}"
+        self.internal_url = f"http://127.0.0.1:{internal_port}"
 
     @property
     def seen_by_all(self) -> list[str]:
@@ -47,21 +48,18 @@ async def running_gateway(**settings: str) -> AsyncIterator[RunningGateway]:
         for service in services.values():
             await service.server.start_server(auto_decompress=False)
             stack.push_async_callback(service.server.close)
-        port = unused_port()
+        port, internal_port = free_ports(2)
         environment = {
             "GATEWAY_PORT": str(port),
+            "gateway_internal_port": str(internal_port),
             "repo_service_url": services[Service.REPO].url,
             "developer_service_url": services[Service.DEVELOPER].url,
             "search_service_url": services[Service.SEARCH].url,
             "notifier_service_url": services[Service.NOTIFIER].url,
             **settings,
         }
-        app = make_app(Settings.model_validate(environment))
-        runner = make_runner(app)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield RunningGateway(port, app, services)
+        gateway = await stack.enter_async_context(serving(Settings.model_validate(environment)))
+        yield RunningGateway(port, internal_port, gateway, services)
 
 
 @asynccontextmanager

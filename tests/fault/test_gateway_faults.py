@@ -11,8 +11,8 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-from gateway import passing
-from gateway.routes import Service
+from gateway import front, passing
+from gateway.routes import ROUTES, Service
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
 from tests.fakes.waiting import until
 
@@ -99,7 +99,7 @@ async def test_an_answer_that_is_none_is_a_502(session: aiohttp.ClientSession, a
 
 
 async def test_a_service_that_hangs_is_a_504(session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passing, "ANSWER_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(front, "ROUTES", tuple(route._replace(timeout_seconds=0.2) for route in ROUTES))
     async with gateway_before(never_answer) as gateway:
         expected = (504, "upstream_timeout", "The repo-service did not answer in time.")
         assert await problem_of(session, f"{gateway.url}/v1/trending/repositories") == expected
@@ -247,7 +247,7 @@ async def test_a_caller_who_leaves_ends_the_call(answer_first: bool) -> None:
 
 
 async def test_a_body_that_never_comes_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passing, "REQUEST_BODY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(front, "REQUEST_BODY_TIMEOUT_SECONDS", 0.2)
     async with running_gateway() as gateway:
         sent = b"GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\nabc"
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -278,10 +278,10 @@ async def test_a_connection_gone_stale_is_replaced(session: aiohttp.ClientSessio
 async def test_what_nobody_expected_reaches_the_notifier(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_arguments: object) -> None:
+    async def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("no luck with token=S3cretS3cret")
 
-    monkeypatch.setattr(passing.Upstream, "ask", fail)
+    monkeypatch.setattr(passing.Hop, "send", fail)
     async with running_gateway() as gateway:
         notifier = gateway.services[Service.NOTIFIER]
         notifier.answer = _be_unavailable

@@ -92,10 +92,14 @@ async def test_what_is_not_in_the_table_is_not_found(
     assert gateway.seen_by_all == []
 
 
-async def test_metrics_and_health_are_the_gateways_own(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
+async def test_metrics_and_health_are_on_the_internal_port_alone(
+    gateway: RunningGateway, session: aiohttp.ClientSession
+) -> None:
     for path in ("/metrics", "/health/live", "/health/ready"):
-        async with session.get(gateway.url + path) as response:
+        async with session.get(gateway.internal_url + path) as response:
             assert response.status == 200
+        async with session.get(gateway.url + path) as response:
+            assert response.status == 404
     assert gateway.seen_by_all == []
 
 
@@ -327,10 +331,10 @@ async def test_no_answer_tells_versions(gateway: RunningGateway, session: aiohtt
 
 
 async def test_readiness_names_services_that_are_away(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
-    async with session.get(f"{gateway.url}/health/ready") as response:
+    async with session.get(f"{gateway.internal_url}/health/ready") as response:
         assert (response.status, await response.json()) == (200, {"status": "ready", "degraded": []})
     await gateway.services[Service.SEARCH].server.close()
     await gateway.services[Service.NOTIFIER].server.close()
-    async with session.get(f"{gateway.url}/health/ready") as response:
+    async with session.get(f"{gateway.internal_url}/health/ready") as response:
         expected = {"status": "ready", "degraded": ["search-service", "notifier-service"]}
         assert (response.status, await response.json()) == (200, expected)

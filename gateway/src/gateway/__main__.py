@@ -1,7 +1,7 @@
 """Run the gateway: python -m gateway."""
 
-from gateway.app import Settings, make_app
-from service_kit.server import run
+from gateway.app import Settings, serving
+from service_kit.server import run_server
 
 if __name__ == "__main__":
-    run("gateway", Settings, make_app)
+    run_server("gateway", Settings, serving)

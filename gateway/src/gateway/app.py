@@ -1,28 +1,23 @@
-"""The gateway's application: its settings, its routes, and what watches over it."""
+"""One gateway: its settings, and its parts put together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from typing import Annotated
 
-from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.typedefs import Handler
+from aiohttp import web
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from gateway.cors import answer_preflight, open_to_all_origins
+from gateway.front import Front
 from gateway.headers import Network
-from gateway.own_calls import check_live, own_session, post_alerts_to
-from gateway.passing import TRUSTED_PROXIES, UPSTREAMS, Upstream, pass_on_to
-from gateway.routes import ORIGINAL_PREFIX, ROUTES, Service
-from gateway.target import check_target
-from service_kit.alerts import alerts
-from service_kit.app import create_app
-from service_kit.errors import InvalidRequest
-from service_kit.health import CHECKS
+from gateway.internal import make_internal_app
+from gateway.passing import Hop
+from gateway.routes import Service
+from service_kit.alerts import ALERTS
 from service_kit.metrics import METRICS
+from service_kit.server import listen, make_runner, make_server_runner
 from service_kit.settings import HttpUrl, Port, ServiceSettings
-
-SERVICE = "gateway"
 
 
 def _networks(value: object) -> object:
@@ -38,6 +33,8 @@ class Settings(ServiceSettings):
     """What the gateway reads."""
 
     port: Port = Field(default=8080, validation_alias="GATEWAY_PORT")
+    gateway_internal_port: Port = 9080
+    """Metrics and health, for who runs this: never to be published."""
     repo_service_url: HttpUrl
     developer_service_url: HttpUrl
     search_service_url: HttpUrl
@@ -55,50 +52,39 @@ class Settings(ServiceSettings):
         }[service]
 
 
-def make_app(settings: Settings) -> web.Application:
-    """The application, ready to run."""
-    app = create_app()
-    app.middlewares.append(refuse_ambiguous)
-    app.on_response_prepare.append(open_to_all_origins)
-    app[TRUSTED_PROXIES] = settings.trusted_proxies
-    app.cleanup_ctx.append(_upstreams(settings))
-    app.cleanup_ctx.append(own_session)
-    app.cleanup_ctx.append(alerts(SERVICE, post_alerts_to(settings.notifier_service_url)))
-    app[CHECKS].update((service.value, check_live(app, settings.url_of(service))) for service in Service)
-    for path in ("/health-check", f"{ORIGINAL_PREFIX}/health-check"):
-        _add(app, path, ("GET", "HEAD"), get_health_check)
-    for route in ROUTES:
-        for prefix in route.prefixes:
-            _add(app, prefix + route.path, route.methods, pass_on_to(route.service, prefixed=prefix != ""))
-    return app
+class Gateway:
+    """A gateway that listens: what its parts are, for who watches it."""
+
+    def __init__(self, internal: web.Application, hops: dict[Service, Hop]) -> None:
+        self.internal = internal
+        self.hops = hops
 
 
-def _add(app: web.Application, path: str, methods: tuple[str, ...], handler: Handler) -> None:
-    resource = app.router.add_resource(path)
-    for method in methods:
-        resource.add_route(method, handler)
-    resource.add_route("OPTIONS", answer_preflight)
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Gateway]:
+    """Answer on both ports while the context is open; then requests under way have their grace.
 
-
-@web.middleware
-async def refuse_ambiguous(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Before the routes decide: what has two readings is refused even where one of them leads nowhere."""
-    check_target(request.raw_path)
-    if request.version < HttpVersion10 or (request.version < HttpVersion11 and "Transfer-Encoding" in request.headers):
-        raise InvalidRequest("HTTP before 1.0, or 1.0 with Transfer-Encoding, is not spoken here.")
-    return await handler(request)
-
-
-async def get_health_check(_request: web.Request) -> web.Response:
-    """What the first client's back end said."""
-    return web.json_response("ok")
-
-
-def _upstreams(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        app[UPSTREAMS] = {service: Upstream(service, settings.url_of(service), app[METRICS]) for service in Service}
-        yield
-        for upstream in app[UPSTREAMS].values():
-            await upstream.close()
-
-    return context
+    Raises SystemExit with one line when a port is taken.
+    """
+    async with AsyncExitStack() as stack:
+        internal = make_internal_app({service: settings.url_of(service) for service in Service})
+        internal_runner = make_runner(internal)
+        stack.push_async_callback(internal_runner.cleanup)
+        await internal_runner.setup()
+        hops = {service: Hop(service, settings.url_of(service), internal[METRICS]) for service in Service}
+        for hop in hops.values():
+            stack.push_async_callback(hop.close)
+            await hop.start()
+        front = Front(
+            hops,
+            trusted_proxies=settings.trusted_proxies,
+            metrics=internal[METRICS],
+            alerts=internal[ALERTS],
+        )
+        runner = make_server_runner(front.handle)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await listen(runner, settings.host, settings.port)
+        # Last: who finds it ready finds the door open.
+        await listen(internal_runner, settings.host, settings.gateway_internal_port)
+        yield Gateway(internal, hops)

@@ -1,10 +1,13 @@
-"""The public endpoints: which service answers each. What is not in this table is not reachable from outside."""
+"""The public endpoints: which service answers each, within which limits. What is not in this table is not there."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 ORIGINAL_PREFIX = "/gitter"
 """The first client's paths come with this prefix in production and without it in development; services know none."""
+BODY_LIMIT_BYTES = 64 * 1024
+ANSWER_TIMEOUT_SECONDS = 15.0
+"""Until an answer's head has come; a service's own call to GitHub ends at 12 s."""
 
 
 class Service(StrEnum):
@@ -23,6 +26,11 @@ class Route(NamedTuple):
     service: Service
     original: bool = False
     methods: tuple[str, ...] = ("GET", "HEAD")
+    parameters: frozenset[str] = frozenset()
+    """The query parameters its answer depends on, as services know them; an answer that is shared knows no others."""
+    rate_class: str = "default"
+    timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
+    body_limit_bytes: int = BODY_LIMIT_BYTES
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -30,24 +38,69 @@ class Route(NamedTuple):
         return ("", ORIGINAL_PREFIX) if self.original else ("",)
 
 
+class Match(NamedTuple):
+    """The endpoint that a path names."""
+
+    route: Route
+    path: str
+    """As the service knows it: without a prefix."""
+
+
+_PAGE = frozenset({"page"})
+_TRENDING = frozenset({"since", "language"})
+_V1_TRENDING = _TRENDING | {"spoken_language_code", "new_only", "on"}
+_HISTORY = _TRENDING | {"spoken_language_code", "page"}
+_SEARCH = frozenset({"q", "sort", "order", "page"})
 ROUTES = (
-    Route("/trending-repositories", Service.REPO, original=True),
+    Route("/trending-repositories", Service.REPO, original=True, parameters=_TRENDING),
     Route("/trending-languages", Service.REPO, original=True),
-    Route("/repositories", Service.REPO, original=True),
-    Route("/trending-developers", Service.DEVELOPER, original=True),
-    Route("/developers", Service.DEVELOPER, original=True),
-    Route("/developers/{login}/events", Service.DEVELOPER, original=True),
-    Route("/search/repositories", Service.SEARCH, original=True),
-    Route("/v1/trending/repositories", Service.REPO),
-    Route("/v1/trending/repositories/{owner}/{name}/history", Service.REPO),
+    Route("/repositories", Service.REPO, original=True, parameters=frozenset({"owner", "name"})),
+    Route("/trending-developers", Service.DEVELOPER, original=True, parameters=_TRENDING),
+    Route("/developers", Service.DEVELOPER, original=True, parameters=frozenset({"name"})),
+    Route("/developers/{login}/events", Service.DEVELOPER, original=True, parameters=_PAGE),
+    Route(
+        "/search/repositories",
+        Service.SEARCH,
+        original=True,
+        parameters=frozenset({"name", "page"}),
+        rate_class="search",
+    ),
+    Route("/v1/trending/repositories", Service.REPO, parameters=_V1_TRENDING),
+    Route("/v1/trending/repositories/{owner}/{name}/history", Service.REPO, parameters=_HISTORY),
     Route("/v1/trending/languages", Service.REPO),
-    Route("/v1/repositories/{owner}/{name}", Service.REPO),
-    Route("/v1/repositories/{owner}/{name}/readme", Service.REPO),
-    Route("/v1/trending/developers", Service.DEVELOPER),
+    Route("/v1/repositories/{owner}/{name}", Service.REPO, parameters=frozenset({"include"})),
+    Route("/v1/repositories/{owner}/{name}/readme", Service.REPO, parameters=frozenset({"format"})),
+    Route("/v1/trending/developers", Service.DEVELOPER, parameters=_V1_TRENDING),
     Route("/v1/developers/{login}", Service.DEVELOPER),
-    Route("/v1/developers/{login}/events", Service.DEVELOPER),
-    Route("/v1/developers/{login}/received-events", Service.DEVELOPER),
+    Route("/v1/developers/{login}/events", Service.DEVELOPER, parameters=_PAGE),
+    Route("/v1/developers/{login}/received-events", Service.DEVELOPER, parameters=_PAGE),
     Route("/v1/me", Service.DEVELOPER),
-    Route("/v1/search/repositories", Service.SEARCH),
-    Route("/v1/search/developers", Service.SEARCH),
+    Route("/v1/search/repositories", Service.SEARCH, parameters=_SEARCH, rate_class="search"),
+    Route("/v1/search/developers", Service.SEARCH, parameters=_SEARCH, rate_class="search"),
 )
+
+
+class RouteTable:
+    """Finds a path's endpoint: a fixed path by itself, one with placeholders by its segments."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._fixed: dict[str, Match] = {}
+        self._by_length: dict[int, list[tuple[list[str | None], str, Route]]] = {}
+        for route in routes:
+            for prefix in route.prefixes:
+                if "{" not in route.path:
+                    self._fixed[prefix + route.path] = Match(route, route.path)
+                    continue
+                segments = [None if one.startswith("{") else one for one in (prefix + route.path).split("/")]
+                self._by_length.setdefault(len(segments), []).append((segments, prefix, route))
+
+    def find(self, path: str) -> Match | None:
+        """The endpoint of an undecoded path that `check_target` has accepted; None where there is none."""
+        match = self._fixed.get(path)
+        if match is not None:
+            return match
+        given = path.split("/")
+        for segments, prefix, route in self._by_length.get(len(given), ()):
+            if all(one == wanted if wanted is not None else one for one, wanted in zip(given, segments, strict=True)):
+                return Match(route, path[len(prefix) :])
+        return None

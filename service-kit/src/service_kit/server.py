@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -27,6 +28,12 @@ REFUSAL_HEADERS = {
     "Cache-Control": "no-store",
     "Access-Control-Allow-Origin": "*",
     "Server": "wegit",
+}
+_CONNECTIONS: dict[str, Any] = {
+    "access_log": None,
+    "handler_cancellation": True,
+    "auto_decompress": False,
+    "keepalive_timeout": KEEPALIVE_SECONDS,
 }
 log = structlog.get_logger()
 
@@ -87,19 +94,36 @@ def make_runner(app: web.Application, **options: Any) -> Runner:
 
     Bodies of requests stay as they came: nothing here takes compressed ones, and no bomb goes off.
     """
-    return Runner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=SHUTDOWN_GRACE_SECONDS,
-        **options,
-    )
+    return Runner(app, shutdown_timeout=SHUTDOWN_GRACE_SECONDS, **_CONNECTIONS, **options)
+
+
+def make_server_runner(handle: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> web.ServerRunner:
+    """As `make_runner`, for a handler that takes every request itself. Needs a running loop."""
+    return web.ServerRunner(RefusingServer(handle, **_CONNECTIONS), shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
 
 
 def run(service: str, settings_class: type[SettingsT], make_app: Callable[[SettingsT], web.Application]) -> None:
-    """Run a service until SIGTERM or SIGINT, then finish what is under way and return.
+    """Run a service's application as `run_server` does."""
+
+    @asynccontextmanager
+    async def serving(settings: SettingsT) -> AsyncIterator[None]:
+        if not isinstance(settings, ServiceSettings):
+            raise TypeError("a service's settings are ServiceSettings")
+        runner = make_runner(make_app(settings))
+        try:
+            await runner.setup()
+            await listen(runner, settings.host, settings.port)
+            yield
+        finally:
+            await runner.cleanup()
+
+    run_server(service, settings_class, serving)
+
+
+def run_server(
+    service: str, settings_class: type[SettingsT], serving: Callable[[SettingsT], AbstractAsyncContextManager[object]]
+) -> None:
+    """Run a service until SIGTERM or SIGINT, then leave `serving`, which finishes what is under way, and return.
 
     Raises SystemExit with one line when a setting is wrong, the port is taken or aiohttp lacks its parser in C.
     """
@@ -110,24 +134,24 @@ def run(service: str, settings_class: type[SettingsT], make_app: Callable[[Setti
     if not isinstance(settings, ServiceSettings):
         raise TypeError("a service's settings are ServiceSettings")
     configure_logging(service, level=settings.log_level, log_format=settings.log_format)
-    uvloop.run(_serve(settings, make_app(settings)))
+    uvloop.run(_serve(settings, serving(settings)))
 
 
-async def _serve(settings: ServiceSettings, app: web.Application) -> None:
+async def listen(runner: web.BaseRunner, host: str, port: int) -> None:
+    """Begin to take connections. Raises SystemExit with one line when the port cannot be had."""
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+    except OSError as error:
+        raise SystemExit(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+async def _serve(settings: ServiceSettings, serving: AbstractAsyncContextManager[object]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runner = make_runner(app)
-    try:
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, settings.host, settings.port, reuse_address=True).start()
-        except OSError as error:
-            raise SystemExit(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    async with serving:
         log.info("service.started", host=settings.host, port=settings.port)
         await stop.wait()
         log.info("service.stopping")
-    finally:
-        await runner.cleanup()
     log.info("service.stopped")
