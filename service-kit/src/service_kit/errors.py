@@ -121,6 +121,13 @@ class Unavailable(ServiceError):
     code = "unavailable"
 
 
+class Overloaded(ServiceError):
+    """More was asked at once than can be done well; better refused early than answered late."""
+
+    status = 503
+    code = "overloaded"
+
+
 class UpstreamStatus(UpstreamFault):
     """The upstream answered with a status of 400 or more; who knows the upstream maps it further."""
 
