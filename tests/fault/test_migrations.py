@@ -220,3 +220,32 @@ def test_server_that_accepts_and_says_nothing_is_given_up() -> None:
             apply_migrations(url, wait_seconds=1)
 
     assert time.monotonic() - started < 5
+
+
+def test_deliveries_that_waited_before_subscribers_came_are_carried_over_and_back(empty: QueueDatabase) -> None:
+    apply_migrations(empty.url)
+    while list_migrations(empty.url).get("0006-deliver-to-subscribers"):
+        roll_back_last(empty.url)
+    empty.rows("select enqueue_notification('alert', '{\"n\": 1}')")
+    empty.rows("select enqueue_notification('alert', '{\"n\": 2}')")
+    empty.rows("update delivery set attempt = 3, last_error = 'away', run_at = now() + '1 h' where id = 2")
+    empty.rows("""
+        insert into delivery_record (at, delivery_id, message_id, channel, attempt, outcome, worker)
+        select now() - '3 days'::interval * n, 2, 2, 'slack', 1, 'failed', 'w' from generate_series(0, 1) n
+    """)
+    apply_migrations(empty.url)
+
+    waiting = "select d.id, message_id, {}, d.state, attempt, last_error, run_at > now() from delivery d {} order by id"
+    assert empty.rows(waiting.format("e.name", "join endpoint e on e.id = endpoint_id")) == [
+        (1, 1, "settings:slack", "ready", 0, None, False),
+        (2, 2, "settings:slack", "ready", 3, "away", True),
+    ]
+    assert empty.rows("select delivery_id, outcome from delivery_record") == [(2, "failed"), (2, "failed")]
+    empty.rows("select enqueue_notification('alert', '{\"n\": 3}')")
+    while list_migrations(empty.url)["0006-deliver-to-subscribers"]:
+        roll_back_last(empty.url)
+    assert empty.rows(waiting.format("channel", "")) == [
+        (1, 1, "slack", "ready", 0, None, False),
+        (2, 2, "slack", "ready", 3, "away", True),
+        (3, 3, "slack", "ready", 0, None, False),
+    ]

@@ -277,7 +277,7 @@ async def test_lost_wake_up_is_made_up_for_by_the_poll(
     # As if the notification were dropped: the row comes without the function that notifies.
     tables.rows("""
         with m as (insert into message (topic, body) values ('alert', '{"poison": 1}') returning id)
-        insert into delivery (message_id, channel) select id, 'slack' from m
+        insert into fan_out (message_id) select id from m
     """)
 
     await eventually(tables.outcomes, 2.0)

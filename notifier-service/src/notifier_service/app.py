@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from notifier_service.alerts import post_alert
-from notifier_service.channels.slack import Slack
+from notifier_service.channels import REGISTRY
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
@@ -33,7 +33,7 @@ def make_app(settings: NotifierSettings) -> web.Application:
     async def deliveries(app: web.Application) -> AsyncIterator[None]:
         async with open_session(app[METRICS], path_is_secret=True) as session:
             queue = Queue(app[DATABASE])
-            channel = Slack(session, settings.slack_webhook_url)
+            channel = REGISTRY["slack"](settings, session)
             worker = Worker(queue, channel, app[ALERTS].report)
             upkeep = Upkeep(queue, worker.wake)
             listener = Listener(app[DATABASE], worker.wake)

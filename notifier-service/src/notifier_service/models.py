@@ -1,27 +1,55 @@
 """What the notifier handles: a claimed delivery, and what a channel says became of it. Pure."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 import msgspec
+from pydantic import SecretStr
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One place to deliver to, as its channel needs it."""
+
+    id: int
+    channel: str
+    address: SecretStr | None
+    """None where the settings hold it."""
+    secret: SecretStr | None
+    """What its messages are signed with; None where nothing is signed."""
+    config: dict[str, Any]
+    language: Literal["en", "zh"]
+    name: str | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A delivery that this worker holds under a lease, with its message."""
+    """A delivery that this worker holds under a lease, with its message and its endpoint."""
 
     id: int
-    message_id: int
     attempt: int
     """From 1; the fence: only this attempt may be finished with it."""
+    message_id: int
     topic: str
     body: dict[str, Any]
     occurrences: int
     """How often it happened until the claim."""
+    created_at: datetime
+    """When the message was enqueued (UTC)."""
+    endpoint: Endpoint
+    failures: int = 0
+    """Tries before this one that count against the delivery."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over every try and replay, so that a receiver can recognise a repetition."""
+        return f"msg_{self.message_id}_{self.endpoint.id}"
 
 
 class Delivered(msgspec.Struct, frozen=True):
     """The receiver took it."""
 
-    http_status: int
+    http_status: int | None = None
+    provider_id: str | None = None
+    """What the receiver calls it."""
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -35,6 +63,8 @@ class Rejected(msgspec.Struct, frozen=True):
 
     reason: str
     http_status: int | None = None
+    disable_endpoint: bool = False
+    """Nor anything else: its endpoint gets no more deliveries."""
 
 
 Answer = Delivered | Skipped | Rejected
@@ -44,10 +74,17 @@ class Unreachable(Exception):
     """The receiver could not be told this time; a later try may succeed."""
 
     def __init__(
-        self, reason: str, *, http_status: int | None = None, retry_after_seconds: float | None = None
+        self,
+        reason: str,
+        *,
+        http_status: int | None = None,
+        retry_after_seconds: float | None = None,
+        counts: bool = True,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
         """How long the receiver asked to be left alone; None when it did not."""
+        self.counts = counts and retry_after_seconds is None
+        """Whether this try brings the delivery nearer to being given up."""

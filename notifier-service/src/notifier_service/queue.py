@@ -1,11 +1,11 @@
 """The queue in Postgres: the statements of queue.sql as methods. Each is one transaction."""
 
 import os
-import secrets
 import socket
+from importlib.metadata import version
 from typing import Any
 
-from notifier_service.models import Claimed
+from notifier_service.models import Claimed, Endpoint
 from notifier_service.retry import MOST_ATTEMPTS, Step
 from service_kit.database import Database
 from service_kit.queries import read_queries
@@ -17,6 +17,7 @@ LEASE_SECONDS = 10.0
 RETENTION_DAYS = 14
 """How long messages and records are kept, and with them deduplication keys."""
 FORGET_BATCH = 1000
+FAN_OUT_CHUNK = 5000
 
 QUERIES = read_queries(__file__)
 
@@ -26,15 +27,39 @@ class Queue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.worker: int | None = None
+
+    async def register(self) -> int:
+        """This worker's number in the table `worker`."""
+        if self.worker is None:
+            row = await self._database.fetch_one(
+                QUERIES["register"],
+                {"host": socket.gethostname(), "pid": os.getpid(), "version": version("wegit-notifier-service")},
+            )
+            assert row is not None
+            self.worker = int(row[0])
+        return self.worker
+
+    async def fan_out(self) -> int | None:
+        """Make the next deliveries of a message; return how many, None when no message waits for its subscribers."""
+        row = await self._database.fetch_one(QUERIES["fan_out"], {"limit": FAN_OUT_CHUNK})
+        return None if row is None else int(row[1])
 
     async def claim(self, channel: str, limit: int) -> list[Claimed]:
         """Take at most `limit` due deliveries of a channel under a lease."""
         rows = await self._database.fetch_all(
             QUERIES["claim"],
-            {"channel": channel, "limit": limit, "worker": self.worker, "lease_seconds": LEASE_SECONDS},
+            {
+                "channel": channel,
+                "limit": limit,
+                "worker": await self.register(),
+                "lease_seconds": LEASE_SECONDS,
+            },
         )
-        return [Claimed(*row) for row in rows]
+        return [
+            Claimed(id, attempt, message, topic, body, count, at, Endpoint(endpoint, to, None, None, *rest), failures)
+            for id, attempt, message, topic, body, count, at, failures, endpoint, to, *rest in rows
+        ]
 
     async def settle(self, delivery: Claimed, step: Step, duration_ms: int) -> bool:
         """Move a claimed delivery as `step` says and record the try; False when it is no longer ours to move."""

@@ -1,6 +1,45 @@
 -- The queue's statements. Each bears being run twice: after a lost connection nobody knows whether it took effect.
 -- A delivery is fenced by id, attempt and state: who lost its lease can change nothing.
 
+-- name: register
+-- A worker that begins
+insert into worker (host, pid, version) values (%(host)s, %(pid)s, %(version)s) returning id
+
+-- name: fan_out
+-- message → deliveries: the next of its subscribers, at most %(limit)s, and where to go on from
+with next as materialized (
+    select message_id, after_subscription_id from fan_out order by message_id limit 1 for update skip locked
+), chunk as materialized (
+    select s.id, s.endpoint_id, m.id as message_id, m.topic, m.subject, e.channel
+    from next
+    join message m on m.id = next.message_id and (m.expires_at is null or m.expires_at > now())
+    join lateral (
+        select * from subscription s
+        where s.topic = m.topic and s.id > next.after_subscription_id and not s.paused and s.mode = 'at_once'
+        order by s.id limit %(limit)s
+    ) s on true
+    join endpoint e on e.id = s.endpoint_id and e.state = 'active'
+), wanted as (
+    select distinct endpoint_id, message_id, topic, subject, channel from chunk
+), told_now as (
+    insert into told (endpoint_id, topic, subject)
+    select endpoint_id, topic, subject from wanted where subject is not null
+    on conflict do nothing
+    returning endpoint_id
+), made as (
+    insert into delivery (message_id, endpoint_id, channel)
+    select message_id, endpoint_id, channel from wanted
+    where subject is null or endpoint_id in (select endpoint_id from told_now)
+    returning id
+), advanced as (
+    update fan_out set after_subscription_id = (select max(id) from chunk)
+    where message_id = (select message_id from next) and (select count(*) from chunk) = %(limit)s
+), ended as (
+    delete from fan_out
+    where message_id = (select message_id from next) and (select count(*) from chunk) < %(limit)s
+)
+select message_id, (select count(*) from made) from next
+
 -- name: claim
 -- ready → running: the channel's longest due deliveries, each an attempt under a lease
 -- any(array(…)) keeps the primary key in use whatever the planner thinks of the limit.
@@ -15,10 +54,11 @@ with due as materialized (
     set state = 'running', attempt = attempt + 1, worker = %(worker)s,
         lease_until = now() + make_interval(secs => %(lease_seconds)s)
     where id = any(array(select id from due))
-    returning id, message_id, attempt
+    returning id, message_id, endpoint_id, attempt, failures
 )
-select claimed.id, claimed.message_id, claimed.attempt, message.topic, message.body, message.occurrences
-from claimed join message on message.id = claimed.message_id
+select claimed.id, claimed.attempt, claimed.message_id, message.topic, message.body, message.occurrences,
+    message.created_at, claimed.failures, endpoint.id, endpoint.channel, endpoint.config, endpoint.language, endpoint.name
+from claimed join message on message.id = claimed.message_id join endpoint on endpoint.id = claimed.endpoint_id
 order by claimed.id
 
 -- name: finish
@@ -26,10 +66,14 @@ order by claimed.id
 with finished as (
     delete from delivery
     where id = %(id)s and attempt = %(attempt)s and state = 'running'
-    returning id, message_id, channel, attempt, worker
+    returning id, message_id, endpoint_id, channel, attempt, worker, created_at
+), dead as (
+    insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
+    select id, message_id, endpoint_id, channel, attempt, created_at, %(error)s from finished where %(outcome)s = 'dead'
 )
-insert into delivery_record (delivery_id, message_id, channel, attempt, outcome, http_status, duration_ms, error, worker)
-select id, message_id, channel, attempt, %(outcome)s, %(http_status)s, %(duration_ms)s, %(error)s, worker
+insert into delivery_record
+    (delivery_id, message_id, endpoint_id, channel, attempt, outcome, http_status, duration_ms, error, worker)
+select id, message_id, endpoint_id, channel, attempt, %(outcome)s, %(http_status)s, %(duration_ms)s, %(error)s, worker
 from finished
 
 -- name: put_off
@@ -41,14 +85,15 @@ with failed as (
     for update
 ), put_off as (
     update delivery
-    set state = 'ready', run_at = now() + make_interval(secs => %(retry_in_seconds)s),
+    set state = 'ready', run_at = now() + make_interval(secs => %(retry_in_seconds)s), failures = failures + 1,
         lease_until = null, worker = null, last_error = %(error)s
     from failed
     where delivery.id = failed.id
-    returning delivery.id, message_id, channel, attempt, failed.worker
+    returning delivery.id, message_id, endpoint_id, channel, attempt, failed.worker
 )
-insert into delivery_record (delivery_id, message_id, channel, attempt, outcome, http_status, duration_ms, error, worker)
-select id, message_id, channel, attempt, %(outcome)s, %(http_status)s, %(duration_ms)s, %(error)s, worker
+insert into delivery_record
+    (delivery_id, message_id, endpoint_id, channel, attempt, outcome, http_status, duration_ms, error, worker)
+select id, message_id, endpoint_id, channel, attempt, %(outcome)s, %(http_status)s, %(duration_ms)s, %(error)s, worker
 from put_off
 
 -- name: hand_back
@@ -68,34 +113,37 @@ with expired as materialized (
 ), given_up as (
     delete from delivery
     where id = any(array(select id from expired)) and attempt >= %(most_attempts)s
-    returning id, message_id, channel, attempt
+    returning id, message_id, endpoint_id, channel, attempt, created_at
+), dead as (
+    insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
+    select id, message_id, endpoint_id, channel, attempt, created_at, %(error)s from given_up
 ), rescued as (
     update delivery
     set state = 'ready', run_at = now() + make_interval(secs => least(power(2, attempt - 1) - 1, 300)),
-        lease_until = null, worker = null, last_error = %(error)s
+        failures = failures + 1, lease_until = null, worker = null, last_error = %(error)s
     where id = any(array(select id from expired)) and attempt < %(most_attempts)s
-    returning id, message_id, channel, attempt
+    returning id, message_id, endpoint_id, channel, attempt
 ), ended as (
     select *, 'lost' as outcome from rescued
     union all
-    select *, 'dead' from given_up
+    select id, message_id, endpoint_id, channel, attempt, 'dead' from given_up
 )
-insert into delivery_record (delivery_id, message_id, channel, attempt, outcome, error, worker)
-select ended.id, message_id, channel, attempt, outcome, %(error)s, worker
+insert into delivery_record (delivery_id, message_id, endpoint_id, channel, attempt, outcome, error, worker)
+select ended.id, message_id, endpoint_id, channel, attempt, outcome, %(error)s, worker
 from ended join expired on expired.id = ended.id
 returning delivery_id, outcome
 
 -- name: forget_records
 -- gone → forgotten: a bounded batch of records past their time
-delete from delivery_record where ctid = any(array(
-    select ctid from delivery_record where at < now() - make_interval(days => %(days)s) limit %(limit)s
-))
+delete from delivery_record where at < now() - make_interval(days => %(days)s)
 
 -- name: forget_messages
 -- gone → forgotten: a bounded batch of messages past their time, except those still to be delivered
 delete from message where id = any(array(
     select id from message
     where created_at < now() - make_interval(days => %(days)s)
+    and not exists (select from fan_out where fan_out.message_id = message.id)
     and not exists (select from delivery where delivery.message_id = message.id)
+    and not exists (select from dead_letter where dead_letter.message_id = message.id and replayed_as is null)
     limit %(limit)s
 ))

@@ -31,11 +31,11 @@ class Step(msgspec.Struct, frozen=True):
 def next_step(ending: Answer | Unreachable, attempt: int, chance: float | None = None) -> Step:
     """The step after a try; `attempt` counts from 1, `chance` (0..1) replaces the random number."""
     match ending:
-        case Delivered(http_status):
+        case Delivered(http_status, _):
             return Step("delivered", http_status)
         case Skipped(reason):
             return Step("skipped", error=reason)
-        case Rejected(reason, http_status):
+        case Rejected(reason, http_status, _):
             return Step("dead", http_status, reason)
         case Unreachable():
             if attempt >= MOST_ATTEMPTS:

@@ -61,6 +61,8 @@ class Worker:
             free = CONCURRENCY - len(self._under_way)
             if self._is_stopping or free == 0 or time.monotonic() < self._silent_until:
                 return
+            while await self._queue.fan_out() is not None:
+                pass
             claimed = await self._queue.claim(self._channel.name, free)
             if self._is_stopping:
                 return  # the drain hands them back

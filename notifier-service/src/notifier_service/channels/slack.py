@@ -28,22 +28,24 @@ class Slack:
     """Posts alerts to one webhook; without one it skips them, saying so in the log."""
 
     name = "slack"
+    timeout_seconds = TIMEOUT_SECONDS
+    concurrency = 4
 
     def __init__(self, session: aiohttp.ClientSession, webhook_url: SecretStr | None) -> None:
         """`session` must not log paths: the webhook's is a secret."""
         self._session = session
         self._webhook_url = webhook_url
 
-    async def send(self, delivery: Claimed) -> Answer:
+    async def send(self, claimed: Claimed) -> Answer:
         """Post one message within 5 s. Raises Unreachable."""
-        if delivery.topic != "alert":
-            return Rejected(f"slack has no wording for the topic {delivery.topic}")
+        if claimed.topic != "alert":
+            return Rejected(f"slack has no wording for the topic {claimed.topic}")
         try:
-            text = wording(msgspec.convert(delivery.body, Alert), delivery.occurrences)
+            text = wording(msgspec.convert(claimed.body, Alert), claimed.occurrences)
         except msgspec.ValidationError as error:
             return Rejected(f"the body is not an alert: {error}")
         if self._webhook_url is None:
-            log.warning("alert.skipped", message_id=delivery.message_id, text=text)
+            log.warning("alert.skipped", message_id=claimed.message_id, text=text)
             return Skipped("SLACK_WEBHOOK_URL is not set")
         return await self._post({"text": text})
 
