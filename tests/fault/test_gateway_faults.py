@@ -11,7 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-from gateway import front, passing
+from gateway import front
+from gateway.hop import answer as hop_answer
+from gateway.hop.hop import Hop
 from gateway.routes import ROUTES, Service
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
 from tests.fakes.waiting import until
@@ -150,7 +152,7 @@ async def gateway_before_cut(header: bytes, body: bytes) -> AsyncIterator[tuple[
 async def test_an_answer_that_breaks_off_is_seen_to_break_off(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, header: bytes, body: bytes
 ) -> None:
-    monkeypatch.setattr(passing, "IDLE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(hop_answer, "IDLE_TIMEOUT_SECONDS", 0.5)
     async with gateway_before_cut(header, body) as (gateway, head_arrived):
         with structlog.testing.capture_logs() as events:
             async with session.get(f"{gateway.url}/trending-repositories") as response:
@@ -167,7 +169,7 @@ async def test_even_a_caller_without_lengths_sees_it(
     monkeypatch: pytest.MonkeyPatch, header: bytes, body: bytes
 ) -> None:
     """For HTTP/1.0 the connection's end is the answer's end: only a reset tells it from a cut."""
-    monkeypatch.setattr(passing, "IDLE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(hop_answer, "IDLE_TIMEOUT_SECONDS", 0.5)
     async with gateway_before_cut(header, body) as (gateway, head_arrived):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(b"GET /trending-repositories HTTP/1.0\r\n\r\n")
@@ -182,7 +184,7 @@ async def test_even_a_caller_without_lengths_sees_it(
 async def test_a_body_that_stops_coming_breaks_off(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "IDLE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(hop_answer, "IDLE_TIMEOUT_SECONDS", 0.2)
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[1, 2")
@@ -281,7 +283,7 @@ async def test_what_nobody_expected_reaches_the_notifier(
     async def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("no luck with token=S3cretS3cret")
 
-    monkeypatch.setattr(passing.Hop, "send", fail)
+    monkeypatch.setattr(Hop, "send", fail)
     async with running_gateway() as gateway:
         notifier = gateway.services[Service.NOTIFIER]
         notifier.answer = _be_unavailable

@@ -148,7 +148,8 @@ async def test_headers_go_through_in_both_directions(gateway: RunningGateway, se
     assert (received["Max-Page"], received["ETag"], received["Link"]) == ("7", 'W/"1"', '<?page=2>; rel="next"')
     assert "Keep-Alive" not in received
     assert received["X-Request-Id"] == "from-the-caller-1"
-    seen = gateway.services[Service.SEARCH].seen[0].headers
+    seen = gateway.services[Service.SEARCH].seen[0].headers.copy()
+    assert 0 < int(seen.popone("X-Request-Timeout-Ms")) <= 15_000
     host = gateway.services[Service.SEARCH].url.removeprefix("http://")
     expected = {name: sent[name] for name in sent if name not in {"X-Forwarded-For", "X-Secret-Note", "Connection"}}
     expected |= {"Host": host, "X-Forwarded-For": "127.0.0.1"}
@@ -161,7 +162,7 @@ async def test_nothing_is_added_for_a_caller_who_says_nothing(gateway: RunningGa
     received = await gateway.exchange(b"GET /v1/me HTTP/1.1\r\nHost: wegit.example\r\nConnection: close\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     names = {name.lower() for name in gateway.services[Service.DEVELOPER].seen[0].headers}
-    assert names == {"host", "x-forwarded-for", "x-request-id"}
+    assert names == {"host", "x-forwarded-for", "x-request-id", "x-request-timeout-ms"}
 
 
 async def test_a_trusted_proxy_is_believed(session: aiohttp.ClientSession) -> None:

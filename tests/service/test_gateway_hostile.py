@@ -129,7 +129,7 @@ async def test_what_has_one_reading_is_one_request(
     assert received.split(" ", 2)[1] == "200"
     assert received.count("HTTP/1.") == 1
     assert gateway.seen_by_all == [f"/v1/me?token={TOKEN}"]
-    assert [event["event"] for event in events] == ["upstream.answered", "request.answered"]
+    assert [event["event"] for event in events] == ["request.answered"]
     assert TOKEN[:8] not in received + str(events) + caplog.text + "".join(capfd.readouterr())
 
 

@@ -11,8 +11,8 @@ from pydantic_settings import NoDecode
 
 from gateway.front import Front
 from gateway.headers import Network
+from gateway.hop.hop import Hop
 from gateway.internal import make_internal_app
-from gateway.passing import Hop
 from gateway.routes import Service
 from service_kit.alerts import ALERTS
 from service_kit.metrics import METRICS
@@ -71,7 +71,7 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         internal_runner = make_runner(internal)
         stack.push_async_callback(internal_runner.cleanup)
         await internal_runner.setup()
-        hops = {service: Hop(service, settings.url_of(service), internal[METRICS]) for service in Service}
+        hops = {service: Hop(service, settings.url_of(service)) for service in Service}
         for hop in hops.values():
             stack.push_async_callback(hop.close)
             await hop.start()

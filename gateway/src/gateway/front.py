@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.answer import Answer, cut
 from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.headers import Network, answer_headers, forwarded_for, request_headers
-from gateway.passing import Hop, HopRequest
+from gateway.hop.hop import Hop, HopRequest
 from gateway.routes import ORIGINAL_PREFIX, ROUTES, Match, RouteTable, Service
 from gateway.target import check_target
 from service_kit.alerts import Alerts
@@ -127,10 +127,10 @@ class Front:
         source = forwarded_for(
             request.remote or "", request.headers.getall("X-Forwarded-For", []), self._trusted_proxies
         )
-        _, mark, query = request.raw_path.partition("?")
+        query = request.raw_path.partition("?")[2]
         asked = HopRequest(
             request.method,
-            match.path + mark + query,
+            f"{match.path}?{query}" if query else match.path,
             list(request_headers(request.headers, source, exchange.request_id).items()),
             await _read_body(request, match.route.body_limit_bytes),
         )
