@@ -117,6 +117,7 @@ class Collector:
     async def _keep_house(self, now: float) -> None:
         if now >= self._ask_at:
             await self._store.ask(self._configured)
+            await self._store.ask_for_subscribers()
             self._ask_at = now + ASK_INTERVAL_SECONDS
         if now >= self._thin_out_at:
             gone = await self._store.thin_out()

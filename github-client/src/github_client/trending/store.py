@@ -94,6 +94,10 @@ class TrendingStore:
             }
             await self._execute("ask", **columns, waiting=waiting, repeat_seconds=ASK_REPEAT_SECONDS)
 
+    async def ask_for_subscribers(self) -> None:
+        """Note that the pages are wanted whose newcomers somebody has subscribed to."""
+        await self._execute("ask_for_subscribers", repeat_seconds=ASK_REPEAT_SECONDS)
+
     async def lead(self, holder: str) -> bool:
         """Take the collector's lease for 15 s, or renew it; False while another holds it."""
         return await self._execute("lead", holder=holder, lease_seconds=LEASE_SECONDS) == 1

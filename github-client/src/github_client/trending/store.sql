@@ -65,6 +65,18 @@ set asked_at = excluded.asked_at, wanted_at = coalesce(known.wanted_at, excluded
 where known.asked_at not between excluded.asked_at - make_interval(secs => %(repeat_seconds)s) and excluded.asked_at
     or (known.wanted_at is null and excluded.wanted_at is not null)
 
+-- name: ask_for_subscribers
+-- unknown → due at once; known → asked again: the pages that somebody is told of
+insert into trending_page as known (section, since, language_slug, spoken_language_code, asked_at, next_fetch_at)
+select distinct 'repositories', coalesce(since, 'daily'), coalesce(language_slug, ''), '', moment.now, moment.now
+from subscription join endpoint on endpoint.id = subscription.endpoint_id,
+    (select coalesce(%(now)s, now()) as now) moment
+where topic in ('trending.entered', 'trending.digest') and not subscription.paused and endpoint.state = 'active'
+order by 1, 2, 3, 4
+on conflict (section, since, language_slug, spoken_language_code) do update
+set asked_at = excluded.asked_at
+where known.asked_at not between excluded.asked_at - make_interval(secs => %(repeat_seconds)s) and excluded.asked_at
+
 -- name: lead
 -- nobody's, one's own or run out → the holder's
 -- A lease longer than any that is given comes from a clock that jumped; it holds nobody up.
@@ -111,7 +123,7 @@ where page.id = due.id and page.next_fetch_at <= moment.now
 returning page.section, page.since, page.language_slug, page.spoken_language_code
 
 -- name: store
--- fetched → shown: the snapshot, its rows with their history, and what the history of the next one needs
+-- fetched → shown: the snapshot, its rows with their history, what the history of the next one needs, and the news
 -- Writers of one page queue at its row. All is taken from what the writes return, so the later one sees the earlier's.
 with moment as materialized (
     select coalesce(%(now)s, now()) as now, (coalesce(%(now)s, now()) at time zone 'UTC')::date as today
@@ -154,6 +166,37 @@ with moment as materialized (
     on conflict (standing_id, day) do update
     set rank = excluded.rank, best_rank = least(known.best_rank, excluded.best_rank),
         stars = coalesce(excluded.stars, known.stars), period_stars = coalesce(excluded.period_stars, known.period_stars)
+    -- xmax is 0 only in a row that this very statement inserted.
+    returning standing_id, xmax = 0 as is_first
+), announced as materialized (
+    -- What became new with this snapshot. Where there was none for 30 days everything would be: that is no news.
+    select count(enqueue_notification(
+        'trending.entered',
+        jsonb_build_object(
+            'page', jsonb_build_object(
+                'section', %(section)s, 'since', %(since)s,
+                'language_slug', %(language_slug)s, 'spoken_language_code', %(spoken_language_code)s
+            ),
+            'repository', jsonb_build_object(
+                'owner', row -> 'owner', 'name', row -> 'name', 'description', row -> 'description',
+                'language', row -> 'language', 'stars', row -> 'stars', 'forks', row -> 'forks',
+                'period_stars', row -> 'period_stars', 'rank', row -> 'rank',
+                'first_seen', to_char(standing.first_seen at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            ),
+            'taken_at', to_char(moment.now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        ),
+        dedup_key => format('trending.entered:%%s:%%s:%%s', page.id, item, moment.today),
+        subject => 'repository:' || item,
+        expires_at => now() + interval '2 days'
+    ))
+    from moment, page, standing join day on day.standing_id = standing.id join best using (item),
+        lateral (select best.text::json as row) listed
+    where %(section)s = 'repositories' and day.is_first and standing.new_on = moment.today
+        and exists (
+            select from trending_snapshot earlier
+            where earlier.page_id = page.id and not earlier.is_degraded
+                and earlier.taken_at >= moment.now - interval '30 days'
+        )
 ), yesterday as materialized (
     select lower(coalesce(row ->> 'login', concat(row ->> 'owner', '/', row ->> 'name'))) as item,
         min((row ->> 'rank')::integer) as rank
@@ -178,7 +221,7 @@ with moment as materialized (
 insert into trending_snapshot (id, page_id, section, taken_at, row_count, filled, is_degraded, rows)
 select %(id)s, page.id, %(section)s, moment.now, (select count(*) from listed), %(filled)s, false,
     concat('[', (select string_agg(text, ',' order by place) from told), ']')
-from page, moment
+from page, moment, announced
 on conflict (id) do nothing
 
 -- name: store_degraded
