@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -12,9 +11,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.answer import Answer, cut
 from gateway.cors import ON_EVERY_ANSWER, preflight_headers
+from gateway.documentation import read_documents
 from gateway.headers import Network, answer_headers, forwarded_for, request_headers
 from gateway.hop.hop import Hop, HopRequest
-from gateway.routes import ORIGINAL_PREFIX, ROUTES, Match, RouteTable, Service
+from gateway.routes import ROUTES, Match, RouteTable, Service
 from gateway.target import check_target
 from service_kit.alerts import Alerts
 from service_kit.errors import InvalidRequest, NotFound, ServiceError, UpstreamFault, problem_response
@@ -27,18 +27,7 @@ _LEFT = 499  # nginx's number for a caller who left before the answer
 log = structlog.get_logger()
 
 
-class Page(NamedTuple):
-    """Something that the gateway itself shows."""
-
-    content_type: str
-    body: bytes
-
-
-PAGES: Mapping[str, Page] = {
-    path: Page("application/json; charset=utf-8", b'"ok"')  # what the first client's back end said
-    for path in ("/health-check", f"{ORIGINAL_PREFIX}/health-check")
-}
-_PAGE_METHODS = ("GET", "HEAD")
+_DOCUMENT_METHODS = ("GET", "HEAD")
 
 
 class Front:
@@ -52,6 +41,7 @@ class Front:
         self._metrics = metrics
         self._alerts = alerts
         self._table = RouteTable(ROUTES)
+        self._documents = read_documents()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever becomes of it, and write its one line (never its query: tokens travel there)."""
@@ -108,18 +98,18 @@ class Front:
         if "Expect" in request.headers and request.headers["Expect"].lower() != "100-continue":
             raise web.HTTPExpectationFailed
         match = self._table.find(exchange.path)
-        page = PAGES.get(exchange.path) if match is None else None
-        if match is None and page is None:
+        document = self._documents.get(exchange.path) if match is None else None
+        if match is None and document is None:
             raise NotFound("There is nothing at this path.")
         exchange.route = match.route.path if match else exchange.path
-        methods = match.route.methods if match else _PAGE_METHODS
+        methods = match.route.methods if match else _DOCUMENT_METHODS
         if request.method == "OPTIONS":
             return exchange.answer(204, preflight_headers(methods))
         if request.method not in methods:
             raise web.HTTPMethodNotAllowed(request.method, {*methods, "OPTIONS"})
         if match is None:
-            assert page is not None
-            return exchange.answer(200, [("Content-Type", page.content_type)], page.body)
+            assert document is not None
+            return exchange.answer(*document.respond(request.headers))
         return await self._pass_on(exchange, match)
 
     async def _pass_on(self, exchange: "Exchange", match: Match) -> Answer:
