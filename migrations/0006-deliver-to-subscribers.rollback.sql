@@ -72,6 +72,8 @@ drop table schedule;
 drop table worker;
 drop table channel;
 drop table told;
+drop function next_digest(timestamptz, text, smallint, smallint);
+drop function after_quiet_hours(timestamptz, text, time, time);
 drop table subscription;
 drop table endpoint;
 drop table fan_out;

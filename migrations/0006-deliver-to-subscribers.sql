@@ -22,6 +22,8 @@ create table endpoint (
     owner text not null default 'operator',
     name text unique check (name <> ''),
     channel text collate "C" not null check (channel <> ''),
+    address_hint text,
+    address_digest bytea,
     address_encrypted bytea,
     secret_encrypted bytea,
     config jsonb not null default '{}',
@@ -43,6 +45,8 @@ comment on column endpoint.id is 'Named by deliveries and in the idempotency key
 comment on column endpoint.owner is 'Whose it is; everything is the operator''s until users have accounts.';
 comment on column endpoint.name is 'What settings and operators call it (settings:slack); null: only its id.';
 comment on column endpoint.channel is 'What kind of place it is: which file delivers there.';
+comment on column endpoint.address_hint is 'What may be shown of its address: of a URL the host.';
+comment on column endpoint.address_digest is 'HMAC of address and config, by which who subscribes a second time finds it again: the encrypted address differs each time.';
 comment on column endpoint.address_encrypted is 'Where it is, as the channel understands it, encrypted under SECRET_KEY; null where the settings hold it.';
 comment on column endpoint.secret_encrypted is 'What its messages are signed with, encrypted under SECRET_KEY; null where nothing is signed.';
 comment on column endpoint.config is 'What else its channel wants to know; no secrets.';
@@ -58,12 +62,14 @@ comment on column endpoint.failures is 'Failed tries in a row, whichever deliver
 comment on column endpoint.version is 'Counts changes of what workers keep decrypted; whoever changes that counts it up.';
 comment on column endpoint.created_at is 'For whoever looks.';
 
+create unique index endpoint_address on endpoint (owner, channel, address_digest) where address_digest is not null;
+
 create table subscription (
     id bigint generated always as identity primary key,
     endpoint_id bigint not null references endpoint on delete cascade,
     topic text not null check (topic <> ''),
-    language_slug text,
-    since text check (since in ('daily', 'weekly', 'monthly')),
+    languages text[] not null default '{""}',
+    since text not null default 'daily' check (since in ('daily', 'weekly', 'monthly')),
     minimum_period_stars integer check (minimum_period_stars >= 0),
     repository text check (repository = lower(repository)),
     owner_login text check (owner_login = lower(owner_login)),
@@ -76,15 +82,20 @@ create table subscription (
     next_digest_at timestamptz,
     paused boolean not null default false,
     created_at timestamptz not null default now(),
-    check ((quiet_from is null) = (quiet_until is null))
+    check ((quiet_from is null) = (quiet_until is null)),
+    check ((mode = 'at_once') = (digest_hour is null and next_digest_at is null)),
+    check ((mode = 'weekly') = (digest_weekday is not null)),
+    -- Subscribing a second time is no second subscription. Its index finds an endpoint's, too.
+    unique nulls not distinct
+        (endpoint_id, topic, mode, languages, since, minimum_period_stars, repository, owner_login)
 );
 
 comment on table subscription is 'What an endpoint wants to be told of, and when.';
 comment on column subscription.id is 'The order in which a message is fanned out.';
 comment on column subscription.endpoint_id is 'Who is told.';
 comment on column subscription.topic is 'What kind of message.';
-comment on column subscription.language_slug is 'Only this programming language''s trending page; null: the page of all languages together.';
-comment on column subscription.since is 'Only this period''s trending page; null: daily.';
+comment on column subscription.languages is 'Only these languages'' trending pages, by slug, sorted; an empty text is the page of all languages together.';
+comment on column subscription.since is 'Only this period''s trending pages.';
 comment on column subscription.minimum_period_stars is 'Only repositories with at least so many stars in the period.';
 comment on column subscription.repository is 'Only this one (owner/name, lower case).';
 comment on column subscription.owner_login is 'Only repositories of this owner (lower case).';
@@ -99,8 +110,37 @@ comment on column subscription.paused is 'Gets no new deliveries until resumed; 
 comment on column subscription.created_at is 'For whoever looks.';
 
 create index subscription_topic on subscription (topic, id);
-create index subscription_endpoint on subscription (endpoint_id);
 create index subscription_next_digest on subscription (next_digest_at) where next_digest_at is not null;
+
+create function after_quiet_hours(moment timestamptz, time_zone text, quiet_from time, quiet_until time)
+returns timestamptz language sql stable as $$
+    select greatest(moment, case
+        when quiet_from < quiet_until and here::time >= quiet_from and here::time < quiet_until
+            or quiet_from > quiet_until and here::time < quiet_until
+            then (here::date + quiet_until) at time zone time_zone
+        when quiet_from > quiet_until and here::time >= quiet_from
+            then (here::date + 1 + quiet_until) at time zone time_zone
+    end)
+    from (select moment at time zone time_zone as here) local
+$$;
+
+comment on function after_quiet_hours is 'The first moment from this one on that is not in the quiet hours, by the clock on the wall there; they may begin before midnight and end after it.';
+
+create function next_digest(after timestamptz, time_zone text, digest_hour smallint, digest_weekday smallint)
+returns timestamptz language sql stable as $$
+    select case
+        when today at time zone time_zone > after then today at time zone time_zone
+        else (today + make_interval(days => case when digest_weekday is null then 1 else 7 end)) at time zone time_zone
+    end
+    from (
+        select date_trunc('day', here) + make_interval(
+            days => coalesce((digest_weekday - extract(isodow from here)::integer + 7) % 7, 0), hours => digest_hour
+        ) as today
+        from (select after at time zone time_zone as here) local
+    ) soonest
+$$;
+
+comment on function next_digest is 'When that hour (of that ISO weekday, if any) comes next, by the clock on the wall there: once even where that clock is put forward or back over it.';
 
 create table told (
     endpoint_id bigint not null,

@@ -7,28 +7,49 @@ insert into worker (host, pid, version) values (%(host)s, %(pid)s, %(version)s) 
 
 -- name: fan_out
 -- message → deliveries: the next of its subscribers, at most %(limit)s, and where to go on from
+-- A chunk counts subscriptions looked at, not those that match: its end is the topic's end, whatever filters leave.
 with next as materialized (
     select message_id, after_subscription_id from fan_out order by message_id limit 1 for update skip locked
+), told_of as materialized (
+    -- What filters look at, null where its topic has no such thing.
+    select id as message_id, topic, subject, after_subscription_id,
+        body #>> '{page,language_slug}' as language_slug, body #>> '{page,since}' as since,
+        (body #>> '{repository,period_stars}')::integer as period_stars,
+        lower(case topic
+            when 'trending.entered' then concat(body #>> '{repository,owner}', '/', body #>> '{repository,name}')
+            when 'release.published' then body ->> 'repository'
+        end) as repository,
+        topic <> 'trending.entered' or body #>> '{page,section}' = 'repositories'
+            and coalesce(body #>> '{page,spoken_language_code}', '') = '' as is_for_somebody
+    from next join message on id = message_id and (expires_at is null or expires_at > now())
 ), chunk as materialized (
-    select s.id, s.endpoint_id, m.id as message_id, m.topic, m.subject, e.channel
-    from next
-    join message m on m.id = next.message_id and (m.expires_at is null or m.expires_at > now())
-    join lateral (
-        select * from subscription s
-        where s.topic = m.topic and s.id > next.after_subscription_id and not s.paused and s.mode = 'at_once'
-        order by s.id limit %(limit)s
-    ) s on true
-    join endpoint e on e.id = s.endpoint_id and e.state = 'active'
-), wanted as (
-    select distinct endpoint_id, message_id, topic, subject, channel from chunk
+    select each.* from told_of join lateral (
+        select * from subscription
+        where topic = told_of.topic and id > told_of.after_subscription_id
+        order by id limit %(limit)s
+    ) each on true
+), wanted as materialized (
+    select message_id, told_of.topic, subject, endpoint_id, channel, min(
+        case when quiet_from is null then now() else after_quiet_hours(now(), time_zone, quiet_from, quiet_until) end
+    ) as run_at
+    from told_of, chunk join endpoint on endpoint.id = endpoint_id
+    where is_for_somebody and mode = 'at_once' and not chunk.paused and endpoint.state = 'active'
+        and (told_of.topic <> 'trending.entered'
+            or language_slug = any(chunk.languages) and told_of.since = chunk.since)
+        and (minimum_period_stars is null or period_stars >= minimum_period_stars)
+        and (chunk.repository is null or told_of.repository = chunk.repository)
+        and (owner_login is null or split_part(told_of.repository, '/', 1) = owner_login)
+    group by message_id, told_of.topic, subject, endpoint_id, channel
 ), told_now as (
     insert into told (endpoint_id, topic, subject)
     select endpoint_id, topic, subject from wanted where subject is not null
+    -- In one order, so that messages of one subject do not lock each other out.
+    order by endpoint_id
     on conflict do nothing
     returning endpoint_id
 ), made as (
-    insert into delivery (message_id, endpoint_id, channel)
-    select message_id, endpoint_id, channel from wanted
+    insert into delivery (message_id, endpoint_id, channel, run_at)
+    select message_id, endpoint_id, channel, run_at from wanted
     where subject is null or endpoint_id in (select endpoint_id from told_now)
     returning id
 ), advanced as (
