@@ -208,12 +208,12 @@ async def test_pages_that_are_subscribed_to_are_kept_warm(
             (state, *columns.values()),
         )
 
-    subscribe("active", language_slug="rust")
-    subscribe("active", language_slug="rust", mode="daily", digest_hour=8)
+    subscribe("active", languages=["rust", "zig"])
+    subscribe("active", languages=["rust"], mode="daily", digest_hour=8, next_digest_at="infinity")
     subscribe("active", since="weekly")
-    subscribe("active", language_slug="go", paused=True)
-    subscribe("unconfirmed", language_slug="c")
-    subscribe("disabled", language_slug="java")
+    subscribe("active", languages=["go"], paused=True)
+    subscribe("unconfirmed", languages=["c"])
+    subscribe("disabled", languages=["java"])
     subscribe("active", topic="release.published", repository="a/a")
     await store.ask_for_subscribers()
     clock.advance(23 * HOUR)
@@ -221,5 +221,15 @@ async def test_pages_that_are_subscribed_to_are_kept_warm(
     clock.advance(2 * HOUR)
 
     await store.lead("x")
-    warm = {await store.claim("x", 0.0), await store.claim("x", 0.0), await store.claim("x", 0.0)}
-    assert warm == {PageKey("repositories", "daily", "rust"), PageKey("repositories", "weekly"), None}
+    warm = {
+        await store.claim("x", 0.0),
+        await store.claim("x", 0.0),
+        await store.claim("x", 0.0),
+        await store.claim("x", 0.0),
+    }
+    assert warm == {
+        PageKey("repositories", "daily", "rust"),
+        PageKey("repositories", "daily", "zig"),
+        PageKey("repositories", "weekly"),
+        None,
+    }

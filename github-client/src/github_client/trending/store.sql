@@ -68,8 +68,8 @@ where known.asked_at not between excluded.asked_at - make_interval(secs => %(rep
 -- name: ask_for_subscribers
 -- unknown → due at once; known → asked again: the pages that somebody is told of
 insert into trending_page as known (section, since, language_slug, spoken_language_code, asked_at, next_fetch_at)
-select distinct 'repositories', coalesce(since, 'daily'), coalesce(language_slug, ''), '', moment.now, moment.now
-from subscription join endpoint on endpoint.id = subscription.endpoint_id,
+select distinct 'repositories', since, language_slug, '', moment.now, moment.now
+from subscription join endpoint on endpoint.id = subscription.endpoint_id, unnest(languages) as each (language_slug),
     (select coalesce(%(now)s, now()) as now) moment
 where topic in ('trending.entered', 'trending.digest') and not subscription.paused and endpoint.state = 'active'
 order by 1, 2, 3, 4
