@@ -16,15 +16,22 @@ def pause_seconds(tries_made: int, chance: float | None = None) -> float:
 class RetryBudget:
     """At most one retry for every ten calls, and a few to begin with (after Finagle's RetryBudget)."""
 
-    PER_CALL = 0.1
-    MOST = 10.0
+    AT_FIRST = 10.0
 
-    def __init__(self) -> None:
-        self._balance = self.MOST
+    def __init__(self, per_call: float = 0.1, most: float = AT_FIRST) -> None:
+        """Each call earns `per_call` retries; no more than `most` are saved up."""
+        self._per_call = per_call
+        self._most = most
+        self._balance = self.AT_FIRST
+
+    @property
+    def balance(self) -> float:
+        """How many retries may be made now."""
+        return self._balance
 
     def note_call(self) -> None:
-        """Each first try earns a tenth of a retry."""
-        self._balance = min(self.MOST, self._balance + self.PER_CALL)
+        """A first try was made."""
+        self._balance = min(self._most, self._balance + self._per_call)
 
     def spend(self) -> bool:
         """True when a retry may be made; it is then paid for."""

@@ -1,6 +1,7 @@
 """One answer of a service, from the moment it is asked for until its last byte is taken or nobody wants it."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -27,32 +28,34 @@ class HopAnswer:
     """
 
     __slots__ = (
+        "_body_end",
         "_connection",
-        "_end",
         "_on_end",
         "_parser",
         "_waiter",
+        "began_at",
         "content_length",
+        "end",
         "failure",
         "headers",
         "status",
     )
 
-    def __init__(
-        self, connection: "Connection", method: str, end: float, on_end: Callable[["HopAnswer"], None]
-    ) -> None:
-        """`end` (loop time) is when the head, and the body for `read`, must have come.
-
-        `on_end` is called once: the answer is whole, broken (see `failure`) or closed.
-        """
+    def __init__(self, connection: "Connection", method: str, on_end: Callable[["HopAnswer"], None]) -> None:
+        """`on_end` is called once: the answer is whole, broken (see `failure`) or closed."""
         self._connection: Connection | None = connection
         self._parser = AnswerParser(method)
-        self._end = end
         self._on_end = on_end
         self._waiter: asyncio.Future[None] | None = None
         self.failure: UpstreamFault | None = None
         """Why there will be no more of it, if that is the replica's doing."""
+        self.began_at = 0.0
+        """Loop time."""
+        self.end = math.inf
+        """Loop time at which whoever waits now has waited too long; one timer for all of them looks at it."""
+        self._body_end = math.inf
         self.status = 0
+        """0 until its head has come."""
         self.headers: list[tuple[str, str]] = []
         self.content_length: int | None = None
         """As the head says it; None where the length is known only at the end."""
@@ -62,12 +65,15 @@ class HopAnswer:
         """Whether every byte has come; they may not all be taken yet."""
         return self._parser.is_complete
 
-    async def wait_for_head(self) -> None:
-        """Raises UpstreamUnreachable, UpstreamFault (no HTTP) or UpstreamTimeout; cancelled, it ends the exchange."""
+    async def wait_for_head(self, end: float) -> None:
+        """Until `end` (loop time), by which `read` must be done as well.
+
+        Raises UpstreamUnreachable, UpstreamFault (no HTTP) or UpstreamTimeout; cancelled, it ends the exchange.
+        """
+        self._body_end = end
         parser = self._parser
         if not parser.has_head:
-            await self._wait(self._end)
-        self.status, self.headers, self.content_length = parser.status, parser.headers, parser.content_length
+            await self._wait(end)
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFault when it is cut or larger, UpstreamTimeout when the time is over."""
@@ -75,7 +81,7 @@ class HopAnswer:
         if parser.is_complete and len(parser.parts) == 1 and len(parser.parts[0]) <= limit_bytes:
             return parser.parts.pop()
         body = bytearray()
-        while part := await self._next_part(self._end):
+        while part := await self._next_part(self._body_end):
             body += part
             if len(body) > limit_bytes:
                 self.close()
@@ -105,8 +111,6 @@ class HopAnswer:
         while not parser.parts:
             if parser.is_complete:
                 return b""
-            if self.failure is not None:
-                raise self.failure
             await self._wait(end)
         part = parser.take()
         if self._connection is not None:
@@ -114,19 +118,22 @@ class HopAnswer:
         return part
 
     async def _wait(self, end: float) -> None:
-        if self.failure is not None:
-            raise self.failure
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = loop.call_at(end, self._run_out_of_time)
+        if self._connection is None:
+            raise self.failure or UpstreamFault("The answer was closed.")
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.end = end
         try:
-            await waiter
+            await self._waiter
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            timer.cancel()
             self._waiter = None
+            self.end = math.inf
+
+    def run_out_of_time(self) -> None:
+        """Its `end` has passed."""
+        self.fail(UpstreamTimeout("The answer did not come in time."))
 
     # What follows is called by the connection.
 
@@ -172,6 +179,8 @@ class HopAnswer:
         parser = self._parser
         connection = self._connection
         assert connection is not None
+        if self.status == 0 and parser.has_head:
+            self.status, self.headers, self.content_length = parser.status, parser.headers, parser.content_length
         if parser.is_complete:
             self._connection = None
             connection.finish(reusable=parser.keeps_alive)
@@ -181,6 +190,3 @@ class HopAnswer:
         waiter = self._waiter
         if waiter is not None and parser.has_head and not waiter.done():
             waiter.set_result(None)
-
-    def _run_out_of_time(self) -> None:
-        self.fail(UpstreamTimeout("The answer did not come in time."))

@@ -1,13 +1,11 @@
 """An answer's bytes: where its head and body end, and what is refused as no answer (RFC 9112). No I/O."""
 
-import re
-
 import httptools
 
 HEAD_LIMIT_BYTES = 32 * 1024
 """Of status line and headers, with those of interim answers (1xx) before them; trailers have as much again."""
 HEADERS_LIMIT = 128
-_LENGTH = re.compile(rb"[0-9]{1,15}")
+LENGTH_DIGITS_LIMIT = 15
 _BODILESS = frozenset({204, 304})
 
 
@@ -24,11 +22,10 @@ class AnswerParser:
 
     __slots__ = (
         "_close_delimited",
-        "_codings",
-        "_header_bytes",
+        "_fields",
         "_is_head",
-        "_lengths",
         "_parser",
+        "_unread_bytes",
         "buffered_bytes",
         "content_length",
         "has_begun",
@@ -44,9 +41,8 @@ class AnswerParser:
         """`method` is the request's: the answer to a HEAD has no body, whatever its headers say."""
         self._is_head = method == "HEAD"
         self._parser = httptools.HttpResponseParser(self)
-        self._lengths: list[bytes] = []
-        self._codings: list[bytes] = []
-        self._header_bytes = 0
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._unread_bytes = 0
         self._close_delimited = False
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -63,7 +59,6 @@ class AnswerParser:
 
     def feed(self, data: bytes) -> None:
         """Take what came. Raises BrokenAnswer; what is complete by then stays good, only the connection does not."""
-        before = self._header_bytes
         self.has_begun = True
         try:
             self._parser.feed_data(data)
@@ -76,9 +71,13 @@ class AnswerParser:
             cause = error.__context__
             raise (cause if isinstance(cause, BrokenAnswer) else BrokenAnswer("it is not HTTP")) from None
         if not self.has_head:
-            # All of it, and not in a callback: a header that never ends calls none.
-            self._header_bytes = before + len(data)
-            self._check_size()
+            # Counted here, as a header that never ends is never reported.
+            self._unread_bytes += len(data)
+        elif self._fields:  # trailers: not passed on, as they come after whom they might concern
+            self._unread_bytes += sum(len(name) + len(value) for name, value in self._fields)
+            self._fields.clear()
+        if self._unread_bytes > HEAD_LIMIT_BYTES:
+            raise BrokenAnswer("its headers are too large")
 
     def feed_eof(self) -> None:
         """The other side has ended the connection in order. Raises BrokenAnswer when the answer was not at its end."""
@@ -103,37 +102,41 @@ class AnswerParser:
             raise BrokenAnswer("more follows its end")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_complete:
-            raise BrokenAnswer("more follows its end")
-        self._header_bytes += len(name) + len(value)
-        self._check_size()
-        if self.has_head:
-            return  # a trailer: not passed on, as it came after whom it might concern
-        headers = self.headers
-        if len(headers) == HEADERS_LIMIT:
-            raise BrokenAnswer("it has too many headers")
-        headers.append((name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")))
-        size = len(name)
-        if size == 14 and name.lower() == b"content-length":
-            self._lengths.append(value)
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            self._codings.append(value)
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
+        parser = self._parser
+        status = parser.get_status_code()
+        fields, self._fields = self._fields, []
         if status < 200:
-            if status < 100 or status == 101:
-                raise BrokenAnswer("it switches protocols" if status == 101 else "its status is none")
-            self.headers.clear()
-            self._lengths.clear()
-            self._codings.clear()
+            if status == 101:
+                raise BrokenAnswer("it switches protocols")
             return
-        if self._parser.get_http_version() not in ("1.1", "1.0") or status > 599:
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0") or status > 599:
             raise BrokenAnswer("its status line is not of HTTP/1.1")
-        self._check_framing()
+        if len(fields) > HEADERS_LIMIT:
+            raise BrokenAnswer("it has too many headers")
+        lengths, codings = [], []
+        size = 0
+        for name, value in fields:
+            size += len(name) + len(value)
+            lower_name = name.lower()
+            if lower_name == b"content-length":
+                lengths.append(value)
+            elif lower_name == b"transfer-encoding":
+                codings.append(value)
+        if size > HEAD_LIMIT_BYTES:
+            raise BrokenAnswer("its headers are too large")
+        self._check_framing(lengths, codings, version)
+        self._close_delimited = not (lengths or codings or self._is_head or status in _BODILESS)
+        self.headers = [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in fields
+        ]
         self.status = status
         self.has_head = True
-        self._header_bytes = 0
+        self._unread_bytes = 0
         if self._is_head:
             self._complete()
 
@@ -144,27 +147,22 @@ class AnswerParser:
         self.buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
-        if self.has_head and not self.is_complete:
+        if self.is_complete:
+            raise BrokenAnswer("more follows its end")  # a body where a HEAD asked for none
+        if self.has_head:
             self._complete()
 
     def _complete(self) -> None:
         self.is_complete = True
         self.keeps_alive = self._parser.should_keep_alive() and not self._close_delimited
 
-    def _check_framing(self) -> None:
-        lengths, codings = self._lengths, self._codings
+    def _check_framing(self, lengths: list[bytes], codings: list[bytes], version: str) -> None:
         if codings:
             if lengths:
                 raise BrokenAnswer("it has both Content-Length and Transfer-Encoding")
-            if len(codings) > 1 or codings[0].lower() != b"chunked" or self._parser.get_http_version() == "1.0":
+            if len(codings) > 1 or codings[0].lower() != b"chunked" or version == "1.0":
                 raise BrokenAnswer("its Transfer-Encoding is not chunked")
         elif lengths:
-            if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+            if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > LENGTH_DIGITS_LIMIT:
                 raise BrokenAnswer("its Content-Length is not one number")
             self.content_length = int(lengths[0])
-        elif not self._is_head and self._parser.get_status_code() not in _BODILESS:
-            self._close_delimited = True
-
-    def _check_size(self) -> None:
-        if self._header_bytes > HEAD_LIMIT_BYTES:
-            raise BrokenAnswer("its headers are too large")

@@ -1,22 +1,35 @@
 """The hop to one service: a request goes to one of its replicas, and to another one if that may be."""
 
 import asyncio
-import random
 import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import structlog
+
 from gateway.hop.answer import ConnectionWentStale, HopAnswer
-from gateway.hop.choice import choose
-from gateway.hop.pool import Address, NotSent, Pool
+from gateway.hop.pool import NotSent
 from gateway.hop.replica import Replica, ReplicaState
-from service_kit.errors import InvalidRequest, Overloaded, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from gateway.hop.replicas import Replicas
+from gateway.hop.resolver import Lookup, look_up
+from service_kit.errors import (
+    InvalidRequest,
+    Overloaded,
+    ServiceError,
+    UpstreamFault,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from service_kit.retry import RetryBudget
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 MOST_TRIES = 3
+RETRIES_PER_REQUEST = 0.2
+RETRIES_SAVED_UP = 100.0
+"""By 500 requests: what may be tried again at once when a replica dies with that many under way."""
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 """How long the gateway still waits for the answer's head, in milliseconds."""
+log = structlog.get_logger()
 
 
 class HopRequest(NamedTuple):
@@ -33,29 +46,30 @@ class HopRequest(NamedTuple):
 class Hop:
     """Everything between the gateway and one service; nothing of it is shared with another's."""
 
-    def __init__(self, service: str, url: str) -> None:
-        """`service` is how callers and logs read it; `url` its base."""
+    def __init__(self, service: str, url: str, lookup: Lookup = look_up) -> None:
+        """`service` is how callers and logs read it; `url` its base; `lookup` gives the addresses of its name."""
         self._service = service
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._replicas = Replicas(service, parts.hostname or "", port, tls, lookup)
         self._path = parts.path.rstrip("/")
-        self._host_header = parts.netloc
-        self._replicas: tuple[Replica, ...] = ()
-        self._budget = RetryBudget()
-        self._turn = 0
+        self._host_line = f"Host: {parts.netloc}"
+        self._budget = RetryBudget(RETRIES_PER_REQUEST, most=RETRIES_SAVED_UP)
+        self._retries = 0
 
     async def start(self) -> None:
-        """Find the replicas."""
-        found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port)
-        addresses = dict.fromkeys(Address(str(one[4][0]), self._port) for one in found)
-        self._replicas = tuple(Replica(address, Pool(address, self._tls, self._host)) for address in addresses)
+        """Find the replicas, if they can be found within a second, and go on looking for them."""
+        await self._replicas.start()
 
     async def close(self) -> None:
         """End every connection, whatever is under way."""
-        for replica in self._replicas:
-            replica.pool.abort()
+        await self._replicas.close()
+
+    @property
+    def retries(self) -> int:
+        """All tries so far beyond each request's first."""
+        return self._retries
 
     def replicas(self) -> list[ReplicaState]:
         """Each replica as it is now."""
@@ -70,46 +84,51 @@ class Hop:
         Overloaded, which name the service.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_seconds
+        now = loop.time()
+        end = now + timeout_seconds
         self._budget.note_call()
-        is_idempotent = request.method in IDEMPOTENT_METHODS
+        replica = self._replicas.choose(now)
+        if replica is None:
+            raise self._refusal()
+        may_reuse = request.method in IDEMPOTENT_METHODS
         tried: list[Replica] = []
         while True:
-            now = loop.time()
-            replica = self._choose(tried, now)
             try:
                 return await replica.exchange(
-                    self._encode(request, end - now), request.method, end, may_reuse=is_idempotent and not tried
+                    self._encode(request, end - now), request.method, end, may_reuse=may_reuse
                 )
             except UpstreamFault as error:
                 tried.append(replica)
-                if not self._may_try_again(error, tried, is_idempotent=is_idempotent, remains=end - loop.time()):
+                now = loop.time()
+                following = self._choose_after(error, tried, request.method, now, end)
+                if following is None:
                     raise self._named(error) from error
+                log.info("upstream.tried_again", service=self._service, error=error.detail, tries=len(tried))
+                self._retries += 1
+                replica = following
+                may_reuse = False
 
-    def _choose(self, tried: list[Replica], now: float) -> Replica:
-        candidates = [one for one in self._replicas if one not in tried and not one.pool.is_full]
-        if not candidates:
-            if tried:
-                return tried[-1]
-            if not self._replicas:
-                raise UpstreamUnreachable(f"The {self._service} has no address.")
-            raise Overloaded(f"The {self._service} has all it can take.", retry_after_seconds=1)
-        self._turn += 1
-        return choose(candidates, lambda one: one.load(now), self._turn, random.random())  # noqa: S311
+    def _choose_after(
+        self, error: UpstreamFault, tried: list[Replica], method: str, now: float, end: float
+    ) -> Replica | None:
+        """Where to try again; None where that may not be."""
+        if isinstance(error, UpstreamTimeout) or now >= end or len(tried) == MOST_TRIES:
+            return None
+        if method not in IDEMPOTENT_METHODS and not isinstance(error, NotSent):
+            return None
+        other = self._replicas.choose(now, tried)
+        if other is None and isinstance(error, ConnectionWentStale):
+            other = tried[-1]
+        return other if other is not None and self._budget.spend() else None
 
-    def _may_try_again(
-        self, error: UpstreamFault, tried: list[Replica], *, is_idempotent: bool, remains: float
-    ) -> bool:
-        if isinstance(error, UpstreamTimeout) or remains <= 0 or len(tried) == MOST_TRIES:
-            return False
-        if not is_idempotent and not isinstance(error, NotSent):
-            return False
-        has_other = any(one not in tried and not one.pool.is_full for one in self._replicas)
-        return (has_other or isinstance(error, ConnectionWentStale)) and self._budget.spend()
+    def _refusal(self) -> ServiceError:
+        if self.replicas():
+            return Overloaded(f"The {self._service} has all it can take.", retry_after_seconds=1)
+        return UpstreamUnreachable(f"The {self._service} cannot be reached.")
 
     def _encode(self, request: HopRequest, remains: float) -> bytes:
         method, target, headers, body = request
-        lines = [f"{method} {self._path}{target} HTTP/1.1", f"Host: {self._host_header}"]
+        lines = [f"{method} {self._path}{target} HTTP/1.1", self._host_line]
         lines += [f"{name}: {value}" for name, value in headers]
         lines.append(f"{TIMEOUT_HEADER}: {max(int(remains * 1000), 1)}")
         if body is not None:

@@ -1,11 +1,20 @@
 """One replica of a service: its connections, what it has under way, and how it has done lately."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.hop.answer import HopAnswer
+import structlog
+
+from gateway.hop.answer import ConnectionWentStale, HopAnswer
 from gateway.hop.choice import Latency
+from gateway.hop.ejection import Health, Standing
 from gateway.hop.pool import Address, Pool
+from service_kit.errors import UpstreamFault, UpstreamUnreachable
+
+SILENT_SECONDS = 2.0
+"""A request waits and nothing at all came for so long: time to look whether the replica lives."""
+log = structlog.get_logger()
 
 
 class ReplicaState(NamedTuple):
@@ -13,7 +22,8 @@ class ReplicaState(NamedTuple):
 
     address: str
     state: str
-    """`active`, `ejected` (it failed, and is left alone for a while) or `leaving` (its name is no longer its)."""
+    """`active`, `ejected` (it failed, and is left alone for a while), `on_trial` (one request will show) or `leaving`
+    (its address is no longer the service's)."""
     in_flight: int
     free_connections: int
     requests: int
@@ -27,15 +37,28 @@ class ReplicaState(NamedTuple):
 class Replica:
     """Takes requests for one address."""
 
-    def __init__(self, address: Address, pool: Pool) -> None:
+    def __init__(self, address: Address, pool: Pool, on_trouble: Callable[["Replica"], None]) -> None:
+        """`on_trouble` is called after each failure and each status of 500 or more, for its health to be judged."""
+        self._on_trouble = on_trouble
         self.address = address
         self.pool = pool
+        self.health = Health()
         self.latency = Latency()
         self.in_flight = 0
-        self.requests = 0
-        self.failures = 0
         self.is_leaving = False
+        self._requests = 0
+        self._failures = 0
+        self._under_way: set[HopAnswer] = set()
         self._now = asyncio.get_running_loop().time
+        self._heard_at = self._now()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a request may go to it."""
+        standing = self.health.standing
+        return (
+            standing is Standing.ACTIVE or (standing is Standing.ON_TRIAL and not self.in_flight)
+        ) and not self.pool.is_full
 
     def load(self, now: float) -> float:
         """What its next request has to wait for, by guess; to be compared with other replicas'."""
@@ -48,23 +71,63 @@ class Replica:
         (NotSent and ConnectionWentStale among it), UpstreamTimeout or UpstreamFault.
         """
         self.in_flight += 1
-        self.requests += 1
-        try:
-            connection = (self.pool.take_free() if may_reuse else None) or await self.pool.connect(end)
-            answer = HopAnswer(connection, method, end, self._note_end)
-        except BaseException:
-            self.in_flight -= 1
-            self.failures += 1
-            raise
-        started = self._now()
+        self._requests += 1
+        connection = self.pool.take_free() if may_reuse else None
+        if connection is None:
+            try:
+                connection = await self.pool.connect(end)
+            except UpstreamFault as failure:
+                self._note_failure(failure)
+                raise
+            finally:
+                self.in_flight -= 1
+            self.in_flight += 1
+        answer = HopAnswer(connection, method, self._note_end)
+        self._under_way.add(answer)
+        answer.began_at = started = self._now()
         connection.send(request, answer)
-        await answer.wait_for_head()
-        now = self._now()
+        await answer.wait_for_head(end)
+        self._heard_at = now = self._now()
         self.latency.note(now - started, now)
         return answer
 
+    async def is_live(self, request: bytes, timeout_seconds: float) -> bool:
+        """Whether it answers anything at all to a request of our own, on a connection of its own."""
+        end = self._now() + timeout_seconds
+        answer = None
+        try:
+            async with asyncio.timeout_at(end):
+                connection = await self.pool.connect(end)
+                answer = HopAnswer(connection, "GET", _ignore)
+                connection.send(request, answer)
+                await answer.wait_for_head(end)
+        except (UpstreamFault, TimeoutError):
+            return False
+        finally:
+            if answer is not None:
+                answer.close()
+        self._heard_at = self._now()
+        return True
+
+    def is_silent(self, now: float) -> bool:
+        """Whether requests wait at it, and nothing has come from it for a while."""
+        began_before = now - SILENT_SECONDS
+        return self._heard_at < began_before and any(
+            answer.status == 0 and answer.began_at < began_before for answer in self._under_way
+        )
+
+    def end_overdue(self, now: float) -> None:
+        """Fail what has run out of its time."""
+        for answer in [one for one in self._under_way if one.end < now]:
+            answer.run_out_of_time()
+
+    def give_up(self) -> None:
+        """It hangs: whatever still waits for an answer to begin is better tried elsewhere."""
+        for answer in [one for one in self._under_way if one.status == 0]:
+            answer.fail(UpstreamUnreachable("The replica does not answer anything any more."))
+
     def leave(self) -> None:
-        """Its name is no longer its: what is under way may end, nothing new comes."""
+        """Its address is no longer the service's: what is under way may end, nothing new comes."""
         self.is_leaving = True
         self.pool.close_free()
 
@@ -72,15 +135,34 @@ class Replica:
         """As it is now."""
         return ReplicaState(
             str(self.address),
-            "leaving" if self.is_leaving else "active",
+            "leaving" if self.is_leaving else self.health.standing.value,
             self.in_flight,
             self.pool.free_connections,
-            self.requests,
-            self.failures,
+            self._requests,
+            self._failures,
             self.latency.at(now),
         )
 
     def _note_end(self, answer: HopAnswer) -> None:
         self.in_flight -= 1
+        self._under_way.discard(answer)
         if answer.failure is not None:
-            self.failures += 1
+            self._note_failure(answer.failure)
+        elif answer.is_complete:
+            well = answer.status < 500
+            self.health.note_answer(well=well)
+            if not well:
+                self._on_trouble(self)
+            elif self.health.standing is Standing.ON_TRIAL:
+                self.health.restore()
+                log.info("replica.restored", address=str(self.address))
+
+    def _note_failure(self, failure: UpstreamFault) -> None:
+        self._failures += 1
+        if not isinstance(failure, ConnectionWentStale):  # the connection's age says nothing of the replica
+            self.health.note_failure()
+            self._on_trouble(self)
+
+
+def _ignore(_answer: HopAnswer) -> None:
+    pass
