@@ -55,7 +55,7 @@ def _personal_repository(owner: str, name: str) -> Resource[Repository]:
 
 
 async def _read_public_repository(reply: GitHubReply) -> Repository:
-    repository: Repository = _decode(reply.body, Repository)
+    repository: Repository = decode(reply.body, Repository)
     if repository.private:
         raise NotFound("GitHub has no such thing, or does not show it.")
     return repository
@@ -105,7 +105,7 @@ async def _fetch_readme(
     async def read(reply: GitHubReply) -> str:
         if media_type == MARKDOWN and reply.headers.get("Content-Type", "").startswith("text/html"):
             raise UpstreamFault("GitHub sent a page instead of a README.")
-        if caller is None and _may_be_private(reply):
+        if caller is None and may_be_private(reply):
             # A copy of the repository says what was so minutes ago. A check with its ETag costs a call, but no quota.
             await fetch_repository(github, owner, name, None)
             await github.ask_anew(_public_repository(owner, name))
@@ -118,7 +118,7 @@ async def _fetch_readme(
         return error
 
 
-def _may_be_private(reply: GitHubReply) -> bool:
+def may_be_private(reply: GitHubReply) -> bool:
     """Whether whoever was shown this may read private repositories; only a classic token's scopes say that it may not.
 
     Source: https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
@@ -149,7 +149,7 @@ async def fetch_events(
 
     async def read(reply: GitHubReply) -> list[Event]:
         events = []
-        for raw in _decode(reply.body, list[msgspec.Raw]):
+        for raw in decode(reply.body, list[msgspec.Raw]):
             try:
                 event = msgspec.json.decode(raw, type=Event)
             except msgspec.MsgspecError as error:
@@ -174,7 +174,7 @@ async def search_repositories(
     """
 
     async def read(reply: GitHubReply) -> SearchResult[Repository]:
-        result: SearchResult[Repository] = _decode(reply.body, SearchResult[Repository])
+        result: SearchResult[Repository] = decode(reply.body, SearchResult[Repository])
         if caller is None:
             result.items[:] = [item for item in result.items if not item.private]
         return result
@@ -235,13 +235,13 @@ def _resource(
 
 def _reads(wanted: type[T]) -> Callable[[GitHubReply], Awaitable[T]]:
     async def read(reply: GitHubReply) -> T:
-        found: T = _decode(reply.body, wanted)
+        found: T = decode(reply.body, wanted)
         return found
 
     return read
 
 
-def _decode(body: bytes, wanted: Any) -> Any:
+def decode(body: bytes, wanted: Any) -> Any:
     """Raises UpstreamFault for what is no JSON of this shape: HTML labelled as JSON and cut bodies do occur."""
     try:
         return msgspec.json.decode(body, type=wanted)

@@ -42,6 +42,8 @@ GITHUB_TRIES = 2
 CLOCK = web.AppKey("clock", Clock)
 """To be replaced before the start by who wants another time."""
 GITHUB = web.AppKey("github", CachedGitHub)
+GITHUB_CLIENT = web.AppKey("github client", GitHubClient)
+"""For what is asked in the background and kept elsewhere than among the copies."""
 TRENDING = web.AppKey("trending", TrendingAnswers)
 CATALOGUE = web.AppKey("catalogue", LanguageCatalogue)
 _GITHUB = {"github.com", "www.github.com"}
@@ -129,7 +131,7 @@ async def _github(settings: DataServiceSettings, app: web.Application) -> AsyncI
         keeper = QuotaKeeper()
         exchange = QuotaExchange(app[DATABASE], keeper, credentials, clock)
         limits = RateLimits(credentials, keeper, clock, app[METRICS], app[ALERTS])
-        github = GitHubClient(session, settings.github_api_url, limits, clock, app[METRICS])
+        app[GITHUB_CLIENT] = github = GitHubClient(session, settings.github_api_url, limits, clock, app[METRICS])
         shared = SharedCache(app[DATABASE], clock)
         app[GITHUB] = cached = CachedGitHub(github, MemoryCache(), shared, clock, app[METRICS])
 

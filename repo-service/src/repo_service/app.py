@@ -4,6 +4,7 @@ from aiohttp import web
 
 from github_client.service import DataServiceSettings, create_data_app
 from repo_service import handlers, original, trending
+from repo_service.release_watch.assembly import release_watch
 from service_kit.settings import Port
 
 
@@ -16,6 +17,7 @@ class Settings(DataServiceSettings):
 def make_app(settings: Settings) -> web.Application:
     """The application, ready to run."""
     app = create_data_app("repo-service", settings, has_trending_pages=True)
+    app.cleanup_ctx.append(release_watch)
     app.add_routes(
         [
             web.get("/trending-repositories", original.list_trending_repositories),
