@@ -32,3 +32,15 @@ def test_what_was_changed_is_not_read() -> None:
 
     with pytest.raises(Undecipherable):
         Encryption(KEY, "webhook secrets").decrypt(bytes(encrypted))
+
+
+def test_a_digest_is_the_same_each_time_and_another_for_each_key_purpose_and_text() -> None:
+    digest = Encryption(KEY, "endpoints").digest("https://a.example")
+
+    assert digest == Encryption(KEY, "endpoints").digest("https://a.example")
+    assert len({
+        digest,
+        Encryption(OTHER_KEY, "endpoints").digest("https://a.example"),
+        Encryption(KEY, "account tokens").digest("https://a.example"),
+        Encryption(KEY, "endpoints").digest("https://b.example"),
+    }) == 4  # fmt: skip

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from notifier_service.alerts import post_alert
 from notifier_service.channels import REGISTRY
+from notifier_service.digest import Digests
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
@@ -42,6 +43,10 @@ def make_app(settings: NotifierSettings) -> web.Application:
             async with running("listen", listener.run), running("upkeep", upkeep.run), worker.working():
                 yield
 
+    async def digests(app: web.Application) -> AsyncIterator[None]:
+        async with running("digests", Digests(app[DATABASE]).run):
+            yield
+
     checks = app[CHECKS]
-    app.cleanup_ctx.append(deliveries)
+    app.cleanup_ctx.extend([deliveries, digests])
     return app

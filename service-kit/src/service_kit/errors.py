@@ -80,6 +80,13 @@ class NotFound(ServiceError):
     code = "not_found"
 
 
+class Conflict(ServiceError):
+    """What is asked for contradicts what is there."""
+
+    status = 409
+    code = "conflict"
+
+
 class UnavailableForLegalReasons(ServiceError):
     """The upstream may not show it (RFC 7725)."""
 

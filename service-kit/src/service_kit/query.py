@@ -85,5 +85,5 @@ class Query:
         if not (text.isascii() and text.isdigit() and int(text[:10]) >= 1):
             raise InvalidParameter("page", "should be a whole number from 1.")
         if len(text) > 9 or int(text) > most:
-            raise UnprocessableParameter("page", f"lies beyond the last page that GitHub serves, {most}.")
+            raise UnprocessableParameter("page", f"lies beyond the last page that is served, {most}.")
         return int(text)
