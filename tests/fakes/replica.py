@@ -1,6 +1,6 @@
 """One replica's way to GitHub: limits, copies in the process, copies in Postgres; put together as a service does."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import ClientSession
@@ -26,18 +26,17 @@ def make_client(
     *operator: Credential,
     clock: Clock | None = None,
     keeper: QuotaKeeper | None = None,
-    told: Callable[[Alert], None] | None = None,
+    alerts: Alerts | None = None,
 ) -> GitHubClient:
-    """A client with limits of its own; `told` gets its alerts as they are flushed, which nobody does by itself."""
+    """A client with limits of its own."""
 
-    async def deliver(alert: Alert) -> None:
-        if told is not None:
-            told(alert)
+    async def deliver(_alert: Alert) -> None:
+        """Nobody wants to know."""
 
     metrics = Metrics()
-    alerts = Alerts("test", deliver, metrics)
     credentials = OperatorCredentials(operator)
-    limits = RateLimits(credentials, keeper or QuotaKeeper(), clock or Clock(), metrics, alerts)
+    told = alerts or Alerts("test", deliver, metrics)
+    limits = RateLimits(credentials, keeper or QuotaKeeper(), clock or Clock(), metrics, told)
     return GitHubClient(session, github_url, limits, clock or Clock(), metrics)
 
 

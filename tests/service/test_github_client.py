@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -11,6 +13,8 @@ from aiohttp import ClientSession
 from github_client.breaker import FAILURES_BEFORE_OPEN
 from github_client.client import GitHubClient, NotModified, Validator
 from github_client.credentials import Credential
+from github_client.quota import QuotaKeeper
+from service_kit.alerts import Alert, Alerts
 from service_kit.client import open_session
 from service_kit.errors import (
     Forbidden,
@@ -235,6 +239,35 @@ async def test_what_nobody_waits_for_stops_first(session: ClientSession, upstrea
         await github.get("/users/made-up", caller=None, purpose="background")
     await github.get("/users/made-up", caller=None)
     assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "second_left", "is_told"), [("/users/a", 900, 1), ("/users/a", 4000, 0), ("/search/users", 900, 0)]
+)
+async def test_operator_is_told_once_when_the_quota_of_all_credentials_is_low(
+    session: ClientSession, upstream: ScriptedUpstream, path: str, second_left: int, is_told: int
+) -> None:
+    told: list[Alert] = []
+
+    async def deliver(alert: Alert) -> None:
+        told.append(alert)
+
+    alerts = Alerts("repo-service", deliver, Metrics())
+    keeper = QuotaKeeper()
+    github = make_client(session, upstream.url, FIRST, SECOND, keeper=keeper, alerts=alerts)
+    upstream.answer(path, {})
+    now = time.monotonic()
+    for credential, left in ((FIRST, 900), (SECOND, second_left)):
+        headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": str(left), "X-RateLimit-Reset": "3600"}
+        for bucket in ("core", "search"):
+            keeper.note_headers(credential, bucket, headers, now, 0)
+    for _ in range(3):
+        with suppress(UpstreamLimited):
+            await github.get(path, caller=None, purpose="background")
+        await alerts.flush()
+
+    assert len({alert.dedup_key for alert in told}) == is_told
+    assert {alert.error for alert in told} <= {"QuotaLow"}
 
 
 async def test_not_more_than_an_address_is_allowed_is_asked_at_once(

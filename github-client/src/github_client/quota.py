@@ -92,13 +92,18 @@ class QuotaKeeper:
         wait_seconds = rest.rests_until - now if rest is not None else 0.0
         if budget is not None:
             wait_seconds = max(wait_seconds, budget.rests_until - now)
-            kept = math.ceil(budget.limit * RESERVED_SHARE) if purpose == "background" else 0
+            kept = _reserved(budget) if purpose == "background" else 0
             if budget.remaining <= kept:
                 left_seconds = budget.reset - now
                 wait_seconds = max(
                     wait_seconds, left_seconds if budget.is_told else min(left_seconds, ANSWERS_DUE_SECONDS)
                 )
         return max(wait_seconds, 0.0)
+
+    def is_low(self, credential: Credential, bucket: str, now: float) -> bool:
+        """Whether GitHub has told that no more than the people's share is left of the window."""
+        budget = self.known(credential).get(bucket)
+        return budget is not None and budget.is_told and budget.reset > now and budget.remaining <= _reserved(budget)
 
     def _charge(self, credential: Credential, bucket: str, now: float) -> None:
         budget = self._budget(credential.identity, bucket)
@@ -207,6 +212,10 @@ class QuotaKeeper:
             if len(known) < MOST_BUCKETS or bucket == EVERY_BUCKET:
                 known[bucket] = budget
         return budget
+
+
+def _reserved(budget: Budget) -> int:
+    return math.ceil(budget.limit * RESERVED_SHARE)
 
 
 def _take_window(known: Budget, told: Budget, now: float) -> bool:

@@ -11,9 +11,9 @@ from prometheus_client.registry import Collector
 from github_client.clock import Clock
 from github_client.credentials import Credential, OperatorCredentials
 from github_client.protocol import Limit, date_of, recognise_limit
-from github_client.quota import REFUSED_REST_SECONDS, Purpose, QuotaKeeper
+from github_client.quota import REFUSED_REST_SECONDS, RESERVED_SHARE, Purpose, QuotaKeeper
 from service_kit.alerts import Alerts
-from service_kit.errors import UpstreamStatus
+from service_kit.errors import UpstreamLimited, UpstreamStatus
 from service_kit.metrics import Metrics
 
 log = structlog.get_logger()
@@ -47,7 +47,13 @@ class RateLimits(Collector):
         now = self._clock.seconds()
         if caller is not None:
             return self._callers.choose((caller,), bucket, resource, purpose, now)
-        return self._operators.choose(self._operator.all(), bucket, resource, purpose, now)
+        credentials = self._operator.all()
+        try:
+            return self._operators.choose(credentials, bucket, resource, purpose, now)
+        except UpstreamLimited:
+            if bucket == "core" and all(self._operators.is_low(one, bucket, now) for one in credentials):
+                self._tell_low(len(credentials))
+            raise
 
     def give_back(self, credential: Credential, bucket: str) -> None:
         """Take back the charge for a request that cost nothing."""
@@ -82,6 +88,17 @@ class RateLimits(Collector):
                 where=credential.name,
                 message=f"GitHub does not accept {credential.name}: replace it. It is not used until then.",
             )
+
+    def _tell_low(self, credentials: int) -> None:
+        """Once a day. Not of the search's 30 a minute: those are used up by any busy minute."""
+        self._alerts.report_incident(
+            f"quota low {self._clock.utc().date().isoformat()}",
+            kind="QuotaLow",
+            where="GitHub",
+            message=f"Less than {RESERVED_SHARE:.0%} of GitHub's quota is left for each of {credentials} credentials:"
+            " copies are not renewed and releases not watched until it resets. Another credential in GITHUB_TOKENS"
+            " would help.",
+        )
 
     def to_check(self, checked: set[str]) -> list[Credential]:
         """The operator's credentials that are not in `checked`, or were refused almost an hour ago."""
