@@ -17,6 +17,8 @@ from notifier_service.app import make_app
 from notifier_service.channels import slack as slack_module
 from notifier_service.retry import MOST_ATTEMPTS
 from notifier_service.settings import NotifierSettings
+from notifier_service.wording import word
+from notifier_service.wording.parts import Wording
 from service_kit.server import make_runner
 from tests.fakes.slack import BROKEN, HANGS, INVALID_PAYLOAD, Answer, FakeSlack, fake_slack, limited
 from tests.queue_database import QueueDatabase, eventually
@@ -72,7 +74,7 @@ async def test_posted_alert_reaches_slack_at_once_and_is_recorded(
     assert answer.status == 202
     assert await eventually(tables.outcomes) < 0.9, "it waited for the poll"
     assert slack.taken == [
-        "*repo-service*: `KeyError` at app.py:10 in get_repo (2026-11-23T10:07Z, 3 times so far)\n"
+        "*repo-service: KeyError at app.py:10 in get_repo*\n2026-11-23T10:07Z, 3 times so far\n"
         "'stars'\n```Traceback (most recent call last): …```"
     ]
     assert tables.rows("select channel, attempt, outcome, http_status, error from delivery_record") == [
@@ -195,7 +197,7 @@ async def test_limit_is_obeyed_for_the_whole_channel(notifier: Client, slack: Fa
     [
         (INVALID_PAYLOAD, "slack answered 400: invalid_payload"),
         (Answer(404, "no_service"), "slack answered 404: no_service"),
-        (Answer(302, "", {"Location": "http://127.0.0.1:1/"}), "slack answered 302: webhooks do not redirect"),
+        (Answer(302, "", {"Location": "http://127.0.0.1:1/"}), "slack answered 302: redirects are not followed"),
     ],
 )
 async def test_refusal_is_final(
@@ -212,7 +214,7 @@ async def test_refusal_is_final(
 async def test_receiver_that_hangs_is_left_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, notifier: Client, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
-    monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(slack_module.Slack, "timeout_seconds", 0.2)
     slack.will_answer(HANGS)
     tables.enqueue()
     await eventually(tables.outcomes, 2)
@@ -255,18 +257,16 @@ async def test_body_that_is_no_alert_is_dead_and_holds_up_nobody(
 async def test_crashing_channel_is_a_failed_try_and_an_alert(
     monkeypatch: pytest.MonkeyPatch, notifier: Client, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
-    wording = slack_module.wording
-
-    def crash_on_the_first(alert: Any, occurrences: int) -> str:
-        if alert.message == "alert 1":
+    def crash_on_the_first(topic: str, body: dict[str, Any], language: Any, occurrences: int) -> Wording:
+        if body["message"] == "alert 1":
             raise RuntimeError("nobody expected this")
-        return wording(alert, occurrences)
+        return word(topic, body, language, occurrences)
 
-    monkeypatch.setattr(slack_module, "wording", crash_on_the_first)
+    monkeypatch.setattr(slack_module, "word", crash_on_the_first)
     tables.enqueue(1)
     await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "failed"])
 
-    assert "*notifier-service*: `RuntimeError` at test_notifier.py" in slack.taken[0]
+    assert "*notifier-service: RuntimeError at test_notifier.py" in slack.taken[0]
     assert tables.rows("select attempt, last_error from delivery") == [(1, "unexpected RuntimeError")]
 
 
@@ -321,7 +321,7 @@ async def test_statement_that_is_ended_by_the_server_ends_no_task(
 async def test_end_waits_for_what_is_under_way(
     monkeypatch: pytest.MonkeyPatch, database_url: str, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
-    monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(slack_module.Slack, "timeout_seconds", 0.5)
     slack.will_answer(HANGS)
     runner = make_runner(make_app(settings_for(database_url, slack)))
     await runner.setup()

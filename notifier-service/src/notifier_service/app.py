@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from notifier_service.alerts import post_alert
-from notifier_service.channels import REGISTRY
+from notifier_service.channels import REGISTRY, Means
 from notifier_service.digest import Digests
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
@@ -14,7 +14,6 @@ from notifier_service.upkeep import Upkeep
 from notifier_service.worker import Worker
 from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
-from service_kit.client import open_session
 from service_kit.database import DATABASE, add_database
 from service_kit.health import CHECKS, Check
 from service_kit.metrics import METRICS
@@ -32,9 +31,8 @@ def make_app(settings: NotifierSettings) -> web.Application:
     app.cleanup_ctx.append(alerts(SERVICE, enqueue_alerts))
 
     async def deliveries(app: web.Application) -> AsyncIterator[None]:
-        async with open_session(app[METRICS], path_is_secret=True) as session:
+        async with REGISTRY["slack"].open(Means(settings, app[DATABASE], app[METRICS])) as channel:
             queue = Queue(app[DATABASE])
-            channel = REGISTRY["slack"](settings, session)
             worker = Worker(queue, channel, app[ALERTS].report)
             upkeep = Upkeep(queue, worker.wake)
             listener = Listener(app[DATABASE], worker.wake)

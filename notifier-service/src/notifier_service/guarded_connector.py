@@ -6,12 +6,14 @@ to something else the second time (DNS rebinding) and every spelling of an addre
 
 import ipaddress
 import socket
-from typing import Any
+from collections.abc import Callable
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType
 from aiohttp.abc import AbstractResolver
 
-from service_kit.client import CONNECTION_LIMIT
+from service_kit.client import CONNECTION_LIMIT, open_session
+from service_kit.metrics import Metrics
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -19,6 +21,7 @@ _REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
         "168.63.129.16/32",  # Azure's metadata, although the address is public
+        "192.0.0.0/24",  # for protocols, and Oracle's metadata; older Pythons know a part of it as private
         "192.88.99.0/24",  # 6to4 relays
         "2001::/23",  # among it Teredo, which carries an IPv4 address
         "2001:db8::/32",
@@ -51,25 +54,30 @@ def is_public(address: str) -> bool:
     return not any(parsed.version == network.version and parsed in network for network in _REFUSED)
 
 
-def guarded_connector(*, allow_private: bool, resolver: AbstractResolver | None = None) -> aiohttp.TCPConnector:
-    """A connector that refuses with ForbiddenAddress (as the cause of a ClientConnectorError) what is not public."""
+def guarded_connector(
+    allows: Callable[[str], bool] = is_public, resolver: AbstractResolver | None = None
+) -> aiohttp.TCPConnector:
+    """A connector that refuses with ForbiddenAddress (as the cause of a ClientConnectorError) what is not allowed."""
+
+    def open_socket(addr_info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = addr_info
+        if not allows(str(address[0])):
+            raise ForbiddenAddress("the address is not on the public internet")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    # Without a cache of names: who moves must not be told at the old place for a time that nobody chose.
     return aiohttp.TCPConnector(
-        limit=CONNECTION_LIMIT,
-        resolver=resolver,
-        use_dns_cache=False,
-        socket_factory=_open if allow_private else _open_public,
+        limit=CONNECTION_LIMIT, resolver=resolver, use_dns_cache=False, socket_factory=open_socket
     )
 
 
-def _open(addr_info: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, _, _ = addr_info
-    return socket.socket(family=family, type=kind, proto=protocol)
+def open_guarded_session(metrics: Metrics, *, allow_private: bool, called: str) -> aiohttp.ClientSession:
+    """A session for subscribers' addresses; proxies that the environment names are not asked, as by any session here.
 
-
-def _open_public(addr_info: tuple[Any, ...]) -> socket.socket:
-    if not is_public(addr_info[4][0]):
-        raise ForbiddenAddress("the address is not on the public internet")
-    return _open(addr_info)
+    Paths are not logged, and metrics know all hosts as `called`.
+    """
+    connector = guarded_connector((lambda _: True) if allow_private else is_public)
+    return open_session(metrics, checked=False, path_is_secret=True, connector=connector, called=called)
 
 
 def was_forbidden(error: BaseException) -> bool:

@@ -26,3 +26,5 @@ class NotifierSettings(ServiceSettings):
     database_url: PostgresUrl
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook_url)] | None = None
     """Where alerts go; unset: they are logged and marked as skipped. Whoever knows it can post, so it is a secret."""
+    webhook_private_addresses: bool = False
+    """Whether subscribers' webhooks may be in our own network; for demonstrations only."""

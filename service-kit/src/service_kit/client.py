@@ -43,18 +43,22 @@ def open_session(
     checked: bool = True,
     path_is_secret: bool = False,
     decompress: bool = True,
+    connector: aiohttp.TCPConnector | None = None,
+    called: str | None = None,
 ) -> aiohttp.ClientSession:
     """A session with the shared middlewares: `check_status` outermost (if `checked`), retry, log nearest the wire.
 
     `tries` is the most tries of a GET that fails quickly; `path_is_secret` has only the host logged (webhooks);
-    without `decompress` bodies stay as they came. Cookies are neither kept nor sent. Deadlines are the call's: `fetch`.
+    without `decompress` bodies stay as they came; `connector` connects in its own way; `called` is what metrics call
+    every host, where others choose the hosts and could make any number of series. Cookies are neither kept nor sent.
+    Deadlines are the call's: `fetch`.
     """
     middlewares: list[aiohttp.ClientMiddlewareType] = [check_status] if checked else []
     if tries > 1:
         middlewares.append(retry_failed(tries, RetryBudget()))
-    middlewares.append(log_request(metrics, path_is_secret=path_is_secret))
+    middlewares.append(log_request(metrics, path_is_secret=path_is_secret, called=called))
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTION_LIMIT),
+        connector=connector or aiohttp.TCPConnector(limit=CONNECTION_LIMIT),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
         middlewares=tuple(middlewares),
@@ -169,7 +173,7 @@ async def _sleep_within_deadline(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def log_request(metrics: Metrics, *, path_is_secret: bool) -> aiohttp.ClientMiddlewareType:
+def log_request(metrics: Metrics, *, path_is_secret: bool, called: str | None = None) -> aiohttp.ClientMiddlewareType:
     """Log every try and its answer, and give the failures of a connection their types.
 
     Raises UpstreamUnreachable (refused, reset, unknown name), UpstreamTimeout, UpstreamFault (no HTTP).
@@ -202,7 +206,7 @@ def log_request(metrics: Metrics, *, path_is_secret: bool) -> aiohttp.ClientMidd
         finally:
             if not outcome.isdigit():
                 log.warning("upstream.failed", **facts, error=outcome, duration_ms=_since(started))
-            metrics.observe_upstream(host, outcome, time.perf_counter() - started)
+            metrics.observe_upstream(called or host, outcome, time.perf_counter() - started)
 
     return log_try
 

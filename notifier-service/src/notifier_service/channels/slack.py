@@ -1,93 +1,99 @@
-"""Slack: an alert as a message to an incoming webhook (docs.slack.dev, "Sending messages using incoming webhooks")."""
+"""Slack: messages to an incoming webhook (docs.slack.dev, "Sending messages using incoming webhooks")."""
 
 import re
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
 import structlog
 from pydantic import SecretStr
 
-from notifier_service.models import Answer, Claimed, Delivered, Rejected, Skipped, Unreachable
-from notifier_service.retry import retry_after_seconds
-from service_kit.alerts import Alert
-from service_kit.client import fetch
-from service_kit.errors import UpstreamFault, UpstreamStatus
+from notifier_service.channels.channel import Kind, Means
+from notifier_service.channels.posting import Forbidden, judge, post
+from notifier_service.channels.webhook import check_url
+from notifier_service.guarded_connector import open_guarded_session
+from notifier_service.models import Answer, Claimed, Rejected, Skipped
+from notifier_service.wording import NoWording, word
+from notifier_service.wording.parts import Line, Wording
+from service_kit.client import open_session
 
-TIMEOUT_SECONDS = 5.0
-TRACEBACK_LIMIT_CHARACTERS = 2500
-_ANSWER_LIMIT_BYTES = 16 * 1024
-_PASSING_STATUSES = frozenset({408, 425, 429})
+TEXT_LIMIT_CHARACTERS = 38_000
+"""Slack cuts at 40,000."""
 # Slack says what is wrong in one word (`invalid_payload`); all else is a proxy's page, which may quote the webhook.
 _REASON = re.compile(rb"[a-z_]{1,60}")
+_GONE = frozenset({"no_service", "no_team", "team_disabled", "channel_not_found", "channel_is_archived"})
 log = structlog.get_logger()
 
 
 class Slack:
-    """Posts alerts to one webhook; without one it skips them, saying so in the log."""
+    """Posts to incoming webhooks: the operator's, which the settings name, and those of subscribers."""
 
     name = "slack"
-    timeout_seconds = TIMEOUT_SECONDS
-    concurrency = 4
+    timeout_seconds = 5.0
+    concurrency = 8
 
-    def __init__(self, session: aiohttp.ClientSession, webhook_url: SecretStr | None) -> None:
-        """`session` must not log paths: the webhook's is a secret."""
+    def __init__(
+        self, session: aiohttp.ClientSession, guarded: aiohttp.ClientSession, webhook_url: SecretStr | None
+    ) -> None:
+        """The operator's own may be anywhere: `session` is for it, `guarded` for the others. Neither logs paths."""
         self._session = session
+        self._guarded = guarded
         self._webhook_url = webhook_url
 
     async def send(self, claimed: Claimed) -> Answer:
         """Post one message within 5 s. Raises Unreachable."""
-        if claimed.topic != "alert":
-            return Rejected(f"slack has no wording for the topic {claimed.topic}")
         try:
-            text = wording(msgspec.convert(claimed.body, Alert), claimed.occurrences)
-        except msgspec.ValidationError as error:
-            return Rejected(f"the body is not an alert: {error}")
-        if self._webhook_url is None:
+            text = mrkdwn(word(claimed.topic, claimed.body, claimed.endpoint.language, claimed.occurrences))
+        except NoWording as error:
+            return Rejected(str(error))
+        address = claimed.endpoint.address
+        session = self._guarded
+        if address is None:
+            address, session = self._webhook_url, self._session
+        if address is None:
             log.warning("alert.skipped", message_id=claimed.message_id, text=text)
             return Skipped("SLACK_WEBHOOK_URL is not set")
-        return await self._post({"text": text})
-
-    async def _post(self, payload: dict[str, Any]) -> Answer:
-        assert self._webhook_url is not None
+        body = msgspec.json.encode({"text": text[:TEXT_LIMIT_CHARACTERS]})
         try:
-            reply = await fetch(
-                self._session,
-                "POST",
-                self._webhook_url.get_secret_value(),
-                timeout_seconds=TIMEOUT_SECONDS,
-                body_limit_bytes=_ANSWER_LIMIT_BYTES,
-                json=payload,
-            )
-        except UpstreamStatus as error:
-            status = error.upstream_status
-            reason = error.body.decode() if _REASON.fullmatch(error.body) else "no reason given"
-            if status < 500 and status not in _PASSING_STATUSES:
-                return Rejected(f"slack answered {status}: {reason}", status)
-            retry_after = retry_after_seconds(error.headers.get("Retry-After"), datetime.now(UTC))
-            raise Unreachable(
-                f"slack answered {status}: {reason}", http_status=status, retry_after_seconds=retry_after
-            ) from error
-        except UpstreamFault as error:
-            raise Unreachable(error.detail) from error
-        if reply.status >= 300:
-            return Rejected(f"slack answered {reply.status}: webhooks do not redirect", reply.status)
-        return Delivered(reply.status)
+            posted = await post(session, address.get_secret_value(), body, {}, self.timeout_seconds)
+        except Forbidden as error:
+            return Rejected(str(error))
+        reason = posted.body.decode() if _REASON.fullmatch(posted.body) else "no reason given"
+        answer = judge("slack", posted, reason)
+        if isinstance(answer, Rejected) and reason in _GONE:
+            return msgspec.structs.replace(answer, disable_endpoint=True)
+        return answer
 
 
-def wording(alert: Alert, occurrences: int) -> str:
-    """An alert as Slack's mrkdwn; a long traceback keeps its end, where the error is."""
-    count = f", {occurrences} times so far" if occurrences > 1 else ""
-    lines = [
-        f"*{_escaped(alert.service)}*: `{_escaped(alert.error)}` at {_escaped(alert.where)} ({alert.minute}{count})",
-        _escaped(alert.message),
-    ]
-    if alert.traceback:
-        lines.append(f"```{_escaped(alert.traceback[-TRACEBACK_LIMIT_CHARACTERS:])}```")
-    return "\n".join(line for line in lines if line)
+def mrkdwn(wording: Wording) -> str:
+    """A wording as Slack's mrkdwn."""
+    lines = [f"*{_line(wording.title)}*", *(_line(line) for line in wording.lines)]
+    if wording.code:
+        lines.append(f"```{_escaped(wording.code)}```")
+    return "\n".join(lines)
+
+
+def _line(line: Line) -> str:
+    return f"<{_escaped(line.url).replace('|', '%7C')}|{_escaped(line.text)}>" if line.url else _escaped(line.text)
 
 
 def _escaped(text: str) -> str:
     """Slack's three control characters: `<!channel>` in an error must not call everybody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@asynccontextmanager
+async def open_slack(means: Means) -> AsyncIterator[Slack]:
+    """The channel, while the context is open."""
+    settings = means.settings
+    allow_private = settings.webhook_private_addresses
+    async with (
+        open_session(means.metrics, checked=False, path_is_secret=True) as session,
+        open_guarded_session(means.metrics, allow_private=allow_private, called="slack") as guarded,
+    ):
+        yield Slack(session, guarded, settings.slack_webhook_url)
+
+
+# docs.slack.dev, "Rate limits": a message a second, short bursts are allowed.
+KIND = Kind(open_slack, check_url, rate_per_second=1.0, burst=3)
