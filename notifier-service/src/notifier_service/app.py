@@ -6,6 +6,7 @@ from aiohttp import web
 
 from notifier_service.alerts import post_alert
 from notifier_service.channels import REGISTRY, Means
+from notifier_service.dead_letter_watch import DeadLetterWatch
 from notifier_service.digest import Digests
 from notifier_service.listener import Listener
 from notifier_service.queue import Queue
@@ -45,6 +46,10 @@ def make_app(settings: NotifierSettings) -> web.Application:
         async with running("digests", Digests(app[DATABASE]).run):
             yield
 
+    async def dead_letters(app: web.Application) -> AsyncIterator[None]:
+        async with running("dead letters", DeadLetterWatch(app[DATABASE], app[ALERTS]).run):
+            yield
+
     checks = app[CHECKS]
-    app.cleanup_ctx.extend([deliveries, digests])
+    app.cleanup_ctx.extend([deliveries, digests, dead_letters])
     return app
