@@ -38,7 +38,7 @@ def verify(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> 
     expected = b"v1," + base64.b64encode(digest)
     # More than one while the secret is being changed.
     given = headers.get("webhook-signature", "").encode().split()
-    if not any([hmac.compare_digest(expected, each) for each in given]):
+    if not any(hmac.compare_digest(expected, each) for each in given):
         raise NotAuthentic("its signature does not hold")
 
 
