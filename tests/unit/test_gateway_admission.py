@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.admission import Admission, Gate, Overloaded
+from gateway.admission import Admission, Gate
 from gateway.routes import Service
+from service_kit.errors import Overloaded
 from tests.fakes.waiting import until
 
 

@@ -5,19 +5,13 @@ from collections import deque
 from types import TracebackType
 
 from gateway.routes import Service
-from service_kit.errors import Unavailable
+from service_kit.errors import Overloaded
 
 UNDER_WAY_LIMIT = 256
 """Requests with one service; what it does not work on by then, it queues, and makes all of them late."""
 WAITING_LIMIT = 64
 WAIT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 1
-
-
-class Overloaded(Unavailable):
-    """More is asked of a service than it can do just now."""
-
-    code = "overloaded"
 
 
 class Gate:

@@ -10,6 +10,8 @@ from time import time
 from aiohttp import HttpVersion11, web
 from aiohttp.web_request import BaseRequest
 
+from gateway.connections import Connection
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 _BODILESS = frozenset({204, 304})
 _STATUS_LINES: dict[int, bytes] = {
@@ -59,7 +61,10 @@ class Answer(web.StreamResponse):
         self._sent = True
         is_bodiless = request.method == "HEAD" or self.code in _BODILESS
         is_chunked = self._length is None and not is_bodiless and request.version >= HttpVersion11
-        self._keeps_alive = request.keep_alive and (self._length is not None or is_chunked or is_bodiless)
+        has_end = self._length is not None or is_chunked or is_bodiless
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        self._keeps_alive = request.keep_alive and has_end and connection.stays
         head = self._head(request, is_chunked=is_chunked)
         writer = request.writer
         if self._chunks is None or is_bodiless:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from gateway.connections import Connections, make_server_runner
 from gateway.front import Front
 from gateway.headers import Network
 from gateway.hop.hop import Hop
@@ -16,7 +17,7 @@ from gateway.internal import make_internal_app
 from gateway.routes import Service
 from service_kit.alerts import ALERTS
 from service_kit.metrics import METRICS
-from service_kit.server import listen, make_runner, make_server_runner
+from service_kit.server import listen, make_runner
 from service_kit.settings import HttpUrl, Port, ServiceSettings
 
 
@@ -81,7 +82,9 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
             metrics=internal[METRICS],
             alerts=internal[ALERTS],
         )
-        runner = make_server_runner(front.handle)
+        connections = Connections(settings.trusted_proxies)
+        await stack.enter_async_context(connections.watched())
+        runner = make_server_runner(front.handle, connections)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await listen(runner, settings.host, settings.port)

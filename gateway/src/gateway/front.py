@@ -10,6 +10,7 @@ from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.answer import Answer, cut
+from gateway.connections import Connection
 from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.documentation import read_documents
 from gateway.headers import Network, answer_headers, forwarded_for, request_headers
@@ -46,6 +47,9 @@ class Front:
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever becomes of it, and write its one line (never its query: tokens travel there)."""
         started = time.perf_counter()
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.begin_request()
         exchange = Exchange(request, begin_request(request.headers.get("X-Request-Id")))
         status = _LEFT
         try:
@@ -63,6 +67,7 @@ class Front:
             return answer
         finally:
             exchange.close()
+            connection.end_request()
             seconds = time.perf_counter() - started
             self._metrics.observe_request(request.method, exchange.route, status, seconds)
             log.info(

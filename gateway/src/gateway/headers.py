@@ -70,7 +70,7 @@ def forwarded_for(peer: str, offered: list[str], trusted: tuple[Network, ...]) -
     """
     hops = [peer]
     claimed = [one.strip() for field in offered for one in field.split(",")]
-    while claimed and _is_trusted(hops[0], trusted) and _is_address(claimed[-1]):
+    while claimed and is_trusted(hops[0], trusted) and _is_address(claimed[-1]):
         hops.insert(0, claimed.pop())
     return ", ".join(hops)
 
@@ -83,8 +83,9 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
-    if not trusted:
+def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    """Whether an IP address is one of these proxies'."""
+    if not trusted or not address:
         return False
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:

@@ -83,7 +83,7 @@ class RateLimits:
             for name, limit, seconds, number in self._by_address.values()
         }
         self._address_key: Callable[[str], int] = lru_cache(_KEYS_KEPT)(
-            lambda address: self._key(b"address", _network_of(address))
+            lambda address: self._key(b"address", network_of(address))
         )
 
     def check(self, address: str, rate_class: str, now: float, authorization: str | None = None) -> Verdict:
@@ -138,7 +138,7 @@ def is_accepted(status: int, cache_control: str) -> bool | None:
     return True if 200 <= status < 300 and "private" in cache_control.lower() else None
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
     """What counts as one caller: an IPv4 address, or the /64 that an IPv6 host has to itself."""
     try:
         parsed = ip_address(address)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ REFUSAL_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Server": "wegit",
 }
-_CONNECTIONS: dict[str, Any] = {
+CONNECTION_OPTIONS: dict[str, Any] = {
     "access_log": None,
     "handler_cancellation": True,
     "auto_decompress": False,
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 
 class RefusingRequestHandler(RequestHandler):
     """Answers what aiohttp's parser refuses with fixed bytes: the request's own may hold a token."""
+
+    __slots__ = ()
 
     def handle_error(
         self,
@@ -94,12 +96,7 @@ def make_runner(app: web.Application, **options: Any) -> Runner:
 
     Bodies of requests stay as they came: nothing here takes compressed ones, and no bomb goes off.
     """
-    return Runner(app, shutdown_timeout=SHUTDOWN_GRACE_SECONDS, **_CONNECTIONS, **options)
-
-
-def make_server_runner(handle: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> web.ServerRunner:
-    """As `make_runner`, for a handler that takes every request itself. Needs a running loop."""
-    return web.ServerRunner(RefusingServer(handle, **_CONNECTIONS), shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
+    return Runner(app, shutdown_timeout=SHUTDOWN_GRACE_SECONDS, **CONNECTION_OPTIONS, **options)
 
 
 def run(service: str, settings_class: type[SettingsT], make_app: Callable[[SettingsT], web.Application]) -> None:
@@ -137,10 +134,10 @@ def run_server(
     uvloop.run(_serve(settings, serving(settings)))
 
 
-async def listen(runner: web.BaseRunner, host: str, port: int) -> None:
+async def listen(runner: web.BaseRunner, host: str, port: int, *, reuse_port: bool = False) -> None:
     """Begin to take connections. Raises SystemExit with one line when the port cannot be had."""
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        await web.TCPSite(runner, host, port, reuse_address=True, reuse_port=reuse_port).start()
     except OSError as error:
         raise SystemExit(f"cannot listen on {host}:{port}: {error.strerror}") from None
 
