@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.admission import Admission, Gate
+from gateway.admission import CALLER_LIMIT, Admission, Gate, Passage, TooManyAtOnce
 from gateway.routes import Service
 from service_kit.errors import Overloaded
 from tests.fakes.waiting import until
@@ -19,7 +19,7 @@ class Request:
         self.task = asyncio.create_task(self._run(gate))
 
     async def _run(self, gate: Gate) -> None:
-        async with gate:
+        async with Passage(gate, "192.0.2.1"):
             self.is_inside = True
             await self._finish.wait()
 
@@ -95,14 +95,38 @@ async def test_a_caller_who_leaves_just_when_his_turn_comes_takes_no_place_with_
 
 async def test_what_raises_inside_gives_its_place_back(gate: Gate) -> None:
     with pytest.raises(RuntimeError):
-        async with gate:
+        async with Passage(gate, "192.0.2.1"):
             raise RuntimeError
     assert gate.under_way == 0
 
 
 async def test_a_service_that_is_full_leaves_the_others_their_places() -> None:
     admission = Admission()
-    search = admission.enter(Service.SEARCH)
+    search = admission.gates[Service.SEARCH]
     search.under_way = search.under_way_limit
-    async with admission.enter(Service.REPO):
+    async with admission.enter(Service.REPO, "192.0.2.1"):
         assert admission.gates[Service.REPO].under_way == 1
+
+
+async def test_one_caller_has_his_share_and_no_more() -> None:
+    gate = Gate(Service.REPO)
+    for _ in range(CALLER_LIMIT):
+        await gate.enter("192.0.2.1")
+    with pytest.raises(TooManyAtOnce) as raised:
+        await gate.enter("192.0.2.1")
+    assert (raised.value.status, raised.value.retry_after_seconds) == (429, 1)
+    await gate.enter("192.0.2.2")
+    gate.leave("192.0.2.1")
+    await gate.enter("192.0.2.1")
+
+
+async def test_who_is_turned_away_counts_for_nothing(gate: Gate) -> None:
+    requests = await full(gate)
+    for _ in range(CALLER_LIMIT):
+        with pytest.raises(Overloaded):
+            await Request(gate).task
+    for request in requests:
+        await request.finish()
+    assert gate.under_way == 0
+    async with Passage(gate, "192.0.2.1"):
+        assert gate.under_way == 1

@@ -1,24 +1,30 @@
 """Admission: how many requests may be with a service at once; a few wait, briefly, and the rest are told so at once."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from types import TracebackType
 
 from gateway.routes import Service
-from service_kit.errors import Overloaded
+from service_kit.errors import Overloaded, ServiceError
 
 UNDER_WAY_LIMIT = 256
 """Requests with one service; what it does not work on by then, it queues, and makes all of them late."""
 WAITING_LIMIT = 64
 WAIT_SECONDS = 0.25
+CALLER_LIMIT = 32
+"""Requests with one service that are one caller's: who takes no answer off keeps its place for as long as he may."""
 RETRY_AFTER_SECONDS = 1
 
 
-class Gate:
-    """One service's door: `async with gate:` around a request to it. Raises Overloaded, after WAIT_SECONDS at most.
+class TooManyAtOnce(ServiceError):
+    """One caller asks more of one service at a time than may be his share."""
 
-    Each service has its own, so that a slow one cannot use up what the others need.
-    """
+    status = 429
+    code = "too_many_at_once"
+
+
+class Gate:
+    """One service's door; each has its own, so that a slow one cannot use up what the others need."""
 
     def __init__(
         self, service: Service, under_way_limit: int = UNDER_WAY_LIMIT, waiting_limit: int = WAITING_LIMIT
@@ -28,6 +34,7 @@ class Gate:
         self.under_way = 0
         self.refused = 0
         """Requests turned away since the start."""
+        self._by_caller: Counter[str] = Counter()
         self._waiting_limit = waiting_limit
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -36,7 +43,27 @@ class Gate:
         """How many stand before the door."""
         return len(self._waiting)
 
-    async def __aenter__(self) -> None:
+    async def enter(self, caller: str) -> None:
+        """Take a place, within WAIT_SECONDS; `leave` gives it back. Raises Overloaded or TooManyAtOnce."""
+        if self._by_caller[caller] >= CALLER_LIMIT:
+            self.refused += 1
+            raise TooManyAtOnce(
+                f"At most {CALLER_LIMIT} requests to the {self.service} are worked on for you at once.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
+        self._by_caller[caller] += 1
+        try:
+            await self._take_place()
+        except BaseException:
+            self._count_out(caller)
+            raise
+
+    def leave(self, caller: str) -> None:
+        """Give a place back."""
+        self._count_out(caller)
+        self._give_place()
+
+    async def _take_place(self) -> None:
         if self.under_way < self.under_way_limit:
             self.under_way += 1
             return
@@ -54,12 +81,12 @@ class Gate:
             self._step_back(turn)
             raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._leave()
+    def _count_out(self, caller: str) -> None:
+        self._by_caller[caller] -= 1
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
 
-    def _leave(self) -> None:
+    def _give_place(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -71,7 +98,7 @@ class Gate:
         if turn.cancelled():
             self._waiting.remove(turn)
         else:
-            self._leave()  # the turn had just come
+            self._give_place()  # the turn had just come
 
     def _overloaded(self) -> Overloaded:
         self.refused += 1
@@ -84,6 +111,27 @@ class Admission:
     def __init__(self) -> None:
         self.gates = {service: Gate(service) for service in Service}
 
-    def enter(self, service: Service) -> Gate:
-        """The service's gate, to be passed with `async with`."""
-        return self.gates[service]
+    def enter(self, service: Service, caller: str) -> "Passage":
+        """`async with` it around a request of this caller's to the service, to the end of its answer.
+
+        `caller` is an address as `rate_limits.network_of` gives it. Raises Overloaded or TooManyAtOnce.
+        """
+        return Passage(self.gates[service], caller)
+
+
+class Passage:
+    """One request's way through a gate."""
+
+    __slots__ = ("_caller", "_gate")
+
+    def __init__(self, gate: Gate, caller: str) -> None:
+        self._gate = gate
+        self._caller = caller
+
+    async def __aenter__(self) -> None:
+        await self._gate.enter(self._caller)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._gate.leave(self._caller)

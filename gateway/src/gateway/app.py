@@ -56,9 +56,10 @@ class Settings(ServiceSettings):
 class Gateway:
     """A gateway that listens: what its parts are, for who watches it."""
 
-    def __init__(self, internal: web.Application, hops: dict[Service, Hop]) -> None:
+    def __init__(self, internal: web.Application, hops: dict[Service, Hop], connections: Connections) -> None:
         self.internal = internal
         self.hops = hops
+        self.connections = connections
 
 
 @asynccontextmanager
@@ -90,4 +91,4 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         await listen(runner, settings.host, settings.port)
         # Last: who finds it ready finds the door open.
         await listen(internal_runner, settings.host, settings.gateway_internal_port)
-        yield Gateway(internal, hops)
+        yield Gateway(internal, hops, connections)
