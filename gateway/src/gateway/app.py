@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from gateway.admission import Admission
 from gateway.connections import Connections, make_server_runner
 from gateway.front import Front
 from gateway.headers import Network
@@ -56,9 +57,12 @@ class Settings(ServiceSettings):
 class Gateway:
     """A gateway that listens: what its parts are, for who watches it."""
 
-    def __init__(self, internal: web.Application, hops: dict[Service, Hop], connections: Connections) -> None:
+    def __init__(
+        self, internal: web.Application, hops: dict[Service, Hop], admission: Admission, connections: Connections
+    ) -> None:
         self.internal = internal
         self.hops = hops
+        self.admission = admission
         self.connections = connections
 
 
@@ -77,8 +81,10 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         for hop in hops.values():
             stack.push_async_callback(hop.close)
             await hop.start()
+        admission = Admission()
         front = Front(
             hops,
+            admission=admission,
             trusted_proxies=settings.trusted_proxies,
             metrics=internal[METRICS],
             alerts=internal[ALERTS],
@@ -91,4 +97,4 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         await listen(runner, settings.host, settings.port)
         # Last: who finds it ready finds the door open.
         await listen(internal_runner, settings.host, settings.gateway_internal_port)
-        yield Gateway(internal, hops, connections)
+        yield Gateway(internal, hops, admission, connections)

@@ -9,12 +9,14 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.admission import Admission
 from gateway.answer import Answer, cut
 from gateway.connections import Connection
 from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.documentation import read_documents
 from gateway.headers import Network, answer_headers, forwarded_for, request_headers
 from gateway.hop.hop import Hop, HopRequest
+from gateway.rate_limits import network_of
 from gateway.routes import ROUTES, Match, RouteTable, Service
 from gateway.target import check_target
 from service_kit.alerts import Alerts
@@ -35,9 +37,16 @@ class Front:
     """Answers every request that reaches the public port."""
 
     def __init__(
-        self, hops: Mapping[Service, Hop], *, trusted_proxies: tuple[Network, ...], metrics: Metrics, alerts: Alerts
+        self,
+        hops: Mapping[Service, Hop],
+        *,
+        admission: Admission,
+        trusted_proxies: tuple[Network, ...],
+        metrics: Metrics,
+        alerts: Alerts,
     ) -> None:
         self._hops = hops
+        self._admission = admission
         self._trusted_proxies = trusted_proxies
         self._metrics = metrics
         self._alerts = alerts
@@ -129,8 +138,12 @@ class Front:
             list(request_headers(request.headers, source, exchange.request_id).items()),
             await _read_body(request, match.route.body_limit_bytes),
         )
+        gate = self._admission.gates[match.route.service]
+        caller = network_of(source.partition(",")[0])
+        await gate.enter(caller)
+        exchange.on_close.append(lambda: gate.leave(caller))
         given = await self._hops[match.route.service].send(asked, timeout_seconds=match.route.timeout_seconds)
-        exchange.on_close = given.close
+        exchange.on_close.append(given.close)
         headers = answer_headers(CIMultiDictProxy(CIMultiDict(given.headers)), exchange.request_id)
         headers.popall("Content-Length", None)
         kept = [(name, value) for name, value in headers.items() if not name.lower().startswith("access-control-")]
@@ -150,7 +163,7 @@ class Exchange:
         self.path = request.raw_path.partition("?")[0]
         self.route = _UNMATCHED
         self.sent_bytes = 0
-        self.on_close: Callable[[], None] | None = None
+        self.on_close: list[Callable[[], None]] = []
 
     def answer(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> Answer:
         """An answer of the gateway's own."""
@@ -164,8 +177,8 @@ class Exchange:
 
     def close(self) -> None:
         """Leave nothing open behind it."""
-        if self.on_close is not None:
-            self.on_close()
+        for close in reversed(self.on_close):
+            close()
 
 
 async def _read_body(request: BaseRequest, limit_bytes: int) -> bytes | None:
