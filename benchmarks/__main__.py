@@ -12,6 +12,7 @@ import uvloop
 
 from benchmarks.cache_memory import measure_cache_memory
 from benchmarks.driver import UnexpectedAnswer
+from benchmarks.gateway.measure import measure_gateway
 from benchmarks.hit import measure_hit
 from benchmarks.hop import measure_hop
 from benchmarks.memory import measure_memory
@@ -29,6 +30,7 @@ WHAT = {
     "hop": "requests a second, latency and CPU time, through the gateway and beside it",
     "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
+    "gateway": "beside nginx, Flask and aiohttp, on one core: rates, latencies, memory (a quarter of an hour)",
     "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
     "trending": "reading a trending page, and how late the event loop comes while pages are collected",
     "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
@@ -53,18 +55,21 @@ def main() -> None:
         "benchmark", nargs="*", type=_known_name, default=list(WHAT), metavar="NAME", help="as above; default: all"
     )
     parser.add_argument("--rounds", type=_at_least_one, help="how often to repeat (default: start 3, others 5)")
+    parser.add_argument(
+        "--soak-seconds", type=_at_least_one, default=600, help="how long gateway takes mixed traffic (default: 600)"
+    )
     arguments = parser.parse_args()
     # What the parts that run in this process say: the tables alone are the output.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        uvloop.run(_measure(arguments.benchmark, arguments.rounds))
+        uvloop.run(_measure(arguments.benchmark, arguments.rounds, arguments.soak_seconds))
     except (NotReady, PostgresError, UnexpectedAnswer, OSError) as error:
         sys.exit(f"benchmarks: {error}")
     except asyncio.CancelledError:
         sys.exit(130)
 
 
-async def _measure(names: Sequence[str], rounds: int | None) -> None:
+async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,6 +85,8 @@ async def _measure(names: Sequence[str], rounds: int | None) -> None:
                     print(await measure_memory(system), flush=True)
                 if "hop" in names:
                     print(await measure_hop(system, rounds or 5), flush=True)
+        if "gateway" in names:
+            print(await measure_gateway(ground, rounds or 5, soak_seconds), flush=True)
         if "quota" in names:
             print(await measure_quota(ground), flush=True)
         if "stampede" in names:
