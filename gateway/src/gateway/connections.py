@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -78,7 +78,7 @@ class Connection(RefusingRequestHandler):
         return not self._all.is_draining
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         address = (transport.get_extra_info("peername") or ("",))[0]
         self._caller = network_of(address)
         if not self._all.admit(self, self._caller, address):
