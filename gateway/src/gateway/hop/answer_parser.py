@@ -123,15 +123,15 @@ class AnswerParser:
             size += len(name) + len(value)
             lower_name = name.lower()
             if lower_name == b"content-length":
-                lengths.append(value)
+                lengths.append(value.rstrip())
             elif lower_name == b"transfer-encoding":
-                codings.append(value)
+                codings.append(value.rstrip())
         if size > HEAD_LIMIT_BYTES:
             raise BrokenAnswer("its headers are too large")
         self._check_framing(lengths, codings, version)
         self._close_delimited = not (lengths or codings or self._is_head or status in _BODILESS)
         self.headers = [
-            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            (name.decode("utf-8", "surrogateescape"), value.rstrip().decode("utf-8", "surrogateescape"))
             for name, value in fields
         ]
         self.status = status
