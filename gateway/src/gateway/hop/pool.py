@@ -40,6 +40,7 @@ class Pool:
         self._all: set[Connection] = set()
         self._connecting = 0
         self._is_closed = False
+        self._is_aborted = False
 
     @property
     def free_connections(self) -> int:
@@ -72,6 +73,9 @@ class Pool:
         finally:
             self._connecting -= 1
         self._all.add(connection)
+        if self._is_aborted:
+            connection.abort()
+            raise NotSent("The gateway is stopping.")
         return connection
 
     def close_old(self, now: float) -> None:
@@ -86,8 +90,9 @@ class Pool:
             self._free.pop().abort()
 
     def abort(self) -> None:
-        """End everything."""
+        """End everything, what is being connected just now as well."""
         self.close_free()
+        self._is_aborted = True
         for connection in list(self._all):
             connection.abort()
 

@@ -126,6 +126,12 @@ class Replica:
         for answer in [one for one in self._under_way if one.status == 0]:
             answer.fail(UpstreamUnreachable("The replica does not answer anything any more."))
 
+    def abort(self) -> None:
+        """End everything, whatever is under way."""
+        for answer in list(self._under_way):
+            answer.fail(UpstreamUnreachable("The gateway is stopping."))
+        self.pool.abort()
+
     def leave(self) -> None:
         """Its address is no longer the service's: what is under way may end, nothing new comes."""
         self.is_leaving = True

@@ -46,7 +46,7 @@ class Replicas:
         """Stop looking, and end every connection."""
         await self._stack.aclose()
         for replica in (*self._present, *self._leaving):
-            replica.pool.abort()
+            replica.abort()
 
     def __iter__(self) -> Iterator[Replica]:
         return iter((*self._present, *self._leaving))
