@@ -43,6 +43,7 @@ class Notifier:
         environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
+            "SECRET_KEY": "a secret key that is long enough to be one",
             "SLACK_WEBHOOK_URL": slack_url,
             "PORT": str(port),
         }

@@ -26,6 +26,7 @@ from tests.queue_database import QueueDatabase, eventually
 Client = TestClient[web.Request, web.Application]
 Start = Callable[[NotifierSettings], Awaitable[Client]]
 
+SECRET_KEY = SecretStr("a secret key that is long enough to be one")
 ALERT = {
     "service": "repo-service",
     "error": "KeyError",
@@ -63,7 +64,7 @@ async def notifier(start: Start, database_url: str, slack: FakeSlack) -> Client:
 
 def settings_for(database_url: str, slack: FakeSlack | None) -> NotifierSettings:
     url = SecretStr(slack.url) if slack else None
-    return NotifierSettings(database_url=SecretStr(database_url), slack_webhook_url=url)
+    return NotifierSettings(database_url=SecretStr(database_url), secret_key=SECRET_KEY, slack_webhook_url=url)
 
 
 async def test_posted_alert_reaches_slack_at_once_and_is_recorded(
@@ -228,7 +229,9 @@ async def test_refused_connection_is_tried_again(
     start: Start, database_url: str, tables: QueueDatabase, unused_tcp_port: int
 ) -> None:
     nowhere = SecretStr(f"http://127.0.0.1:{unused_tcp_port}/services/x")
-    await start(NotifierSettings(database_url=SecretStr(database_url), slack_webhook_url=nowhere))
+    await start(
+        NotifierSettings(database_url=SecretStr(database_url), secret_key=SECRET_KEY, slack_webhook_url=nowhere)
+    )
     tables.enqueue()
     await eventually(tables.outcomes)
 

@@ -9,15 +9,18 @@ from service_kit.settings import load_settings
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql:///wegit")
+    monkeypatch.setenv("SECRET_KEY", "a secret key that is long enough to be one")
+    monkeypatch.delenv("OPERATOR_KEY", raising=False)
     monkeypatch.delenv("SLACK_WEBHOOK_URL", raising=False)
     monkeypatch.delenv("PORT", raising=False)
 
 
-def test_only_the_database_is_needed() -> None:
+def test_only_the_database_and_the_key_are_needed() -> None:
     settings = load_settings(NotifierSettings)
 
     assert settings.port == 8084
     assert settings.slack_webhook_url is None
+    assert settings.operator_key is None
 
 
 def test_empty_webhook_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from notifier_service.alerts import post_alert
+from notifier_service.api.notifications import notification_routes
+from notifier_service.api.subscriptions import SUBSCRIPTIONS, subscription_routes
 from notifier_service.channels import REGISTRY, Means
 from notifier_service.dead_letter_watch import DeadLetterWatch
 from notifier_service.digest import Digests
 from notifier_service.listener import Listener
+from notifier_service.operator_key import add_operator_routes
 from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
+from notifier_service.subscriptions import open_subscriptions
 from notifier_service.upkeep import Upkeep
 from notifier_service.worker import Worker
 from service_kit.alerts import ALERTS, alerts
@@ -30,6 +34,7 @@ def make_app(settings: NotifierSettings) -> web.Application:
     add_database(app, settings.database_url, SERVICE, essential=True)
     app.router.add_post("/internal/alerts", post_alert)
     app.cleanup_ctx.append(alerts(SERVICE, enqueue_alerts))
+    add_operator_routes(app, settings.operator_key, [*subscription_routes(), *notification_routes()])
 
     async def deliveries(app: web.Application) -> AsyncIterator[None]:
         async with REGISTRY["slack"].open(Means(settings, app[DATABASE], app[METRICS])) as channel:
@@ -42,6 +47,11 @@ def make_app(settings: NotifierSettings) -> web.Application:
             async with running("listen", listener.run), running("upkeep", upkeep.run), worker.working():
                 yield
 
+    async def subscriptions(app: web.Application) -> AsyncIterator[None]:
+        async with open_subscriptions(Means(settings, app[DATABASE], app[METRICS])) as opened:
+            app[SUBSCRIPTIONS] = opened
+            yield
+
     async def digests(app: web.Application) -> AsyncIterator[None]:
         async with running("digests", Digests(app[DATABASE]).run):
             yield
@@ -51,5 +61,5 @@ def make_app(settings: NotifierSettings) -> web.Application:
             yield
 
     checks = app[CHECKS]
-    app.cleanup_ctx.extend([deliveries, digests, dead_letters])
+    app.cleanup_ctx.extend([deliveries, subscriptions, digests, dead_letters])
     return app

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 from yarl import URL
 
-from service_kit.settings import Port, PostgresUrl, ServiceSettings
+from notifier_service.operator_key import OperatorKey
+from service_kit.settings import Port, PostgresUrl, SecretKey, ServiceSettings
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
@@ -24,6 +25,10 @@ class NotifierSettings(ServiceSettings):
 
     port: Port = 8084
     database_url: PostgresUrl
+    secret_key: SecretKey
+    """What endpoints' addresses and secrets are encrypted under."""
+    operator_key: OperatorKey | None = None
+    """Opens the routes for operators; unset: there are none."""
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook_url)] | None = None
     """Where alerts go; unset: they are logged and marked as skipped. Whoever knows it can post, so it is a secret."""
     webhook_private_addresses: bool = False
