@@ -5,6 +5,7 @@ import resource
 from urllib.parse import urlsplit
 
 from benchmarks.gateway.aims import CONNECTION, Aim
+from benchmarks.gateway.callers import request
 from benchmarks.gateway.rates import HIT_PATH
 from benchmarks.gateway.servers import GATEWAY, Servers, settle
 from benchmarks.table import format_table, say
@@ -20,13 +21,12 @@ async def measure_idle(servers: Servers) -> tuple[str, dict[Aim, float]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     count = min(COUNT, most - SPARE_FILES)
     parts = urlsplit(servers.urls[GATEWAY])
-    request = f"GET {HIT_PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
     writers: list[asyncio.StreamWriter] = []
 
     async def ask() -> None:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         writers.append(writer)
-        writer.write(request)
+        writer.write(request(parts.netloc, HIT_PATH, len(writers)))
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.split(b":")[1]))

@@ -84,13 +84,14 @@ async def _measure_speed(
 
 async def _measure_workers(ground: Ground, folder: Path, cores: set[int], rounds: int) -> str:
     """One worker and several, over all cores, which the load has its share of: with two cores no more than a report."""
+    script = folder / "wrk.lua"
     rates = {}
     for workers in (1, WORKERS):
         say(f"gateway: workers: {workers}, over {len(cores)} cores")
         async with running_servers(ground, folder, (GATEWAY,), cores=cores, workers=workers) as servers:
             url = f"{servers.urls[GATEWAY]}{HIT_PATH}"
             runs = [
-                await run_wrk(url, connections=2 * CONNECTIONS, seconds=ROUND_SECONDS, script=None)
+                await run_wrk(url, connections=2 * CONNECTIONS, seconds=ROUND_SECONDS, script=script)
                 for _ in range(rounds)
             ]
             rates[workers] = median(run.requests_per_second for run in runs)

@@ -67,7 +67,7 @@ Runs = Mapping[str, Sequence[Figures]]
 
 async def measure_rates(servers: Servers, folder: Path, rounds: int) -> tuple[str, Runs]:
     """A table of medians, and every run. The ways take turns, and each goes first in some rounds."""
-    script = folder / "count.lua"
+    script = folder / "wrk.lua"
     script.write_text(SCRIPT)
     ways = {name: way for name, way in WAYS.items() if way.server in servers.urls}
     runs: dict[str, list[Figures]] = {name: [] for name in ways}
@@ -127,7 +127,7 @@ async def _run(servers: Servers, way: Way, script: Path, mark: str, seconds: flo
     measured = (way.server, UPSTREAM)
     before = [servers.cpu_seconds(name) for name in measured]
     url = f"{servers.urls[way.server]}{way.path}{mark if way.is_counted_up else ''}"
-    run = await run_wrk(url, connections=CONNECTIONS, seconds=seconds, script=script if way.is_counted_up else None)
+    run = await run_wrk(url, connections=CONNECTIONS, seconds=seconds, script=script, is_counted=way.is_counted_up)
     used = [servers.cpu_seconds(name) - was for name, was in zip(measured, before, strict=True)]
     per_request = [spent / run.requests * 1e6 for spent in used]
     return Figures(run.requests_per_second, run.p50_ms, run.p99_ms, *per_request)

@@ -96,7 +96,8 @@ def _gateway(ports: dict[str, int], workers: int) -> Process:
         "GATEWAY_PORT": str(ports[GATEWAY]),
         "GATEWAY_INTERNAL_PORT": str(internal_port),
         "GATEWAY_WORKERS": str(workers),
-        # Everything comes from one address here. The limits are kept account of as ever, and never reached.
+        "TRUSTED_PROXIES": stack.LOOPBACK,
+        # The limits are kept account of as ever, and never reached.
         "RATE_LIMIT_PER_MINUTE": NO_LIMIT_PER_MINUTE,
         "SEARCH_RATE_LIMIT_PER_MINUTE": NO_LIMIT_PER_MINUTE,
     }

@@ -7,6 +7,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from benchmarks.gateway.aims import SOAK, Aim
+from benchmarks.gateway.callers import request
 from benchmarks.gateway.open_loop import drive_at
 from benchmarks.gateway.rates import HIT_PATH, MISS_PATH, STORED_PATH
 from benchmarks.gateway.servers import GATEWAY, Servers
@@ -69,4 +70,4 @@ def _mixed(host: str) -> Iterator[bytes]:
             (f"{MISS_PATH}{number}", "Authorization: Bearer somebody\r\n"),
             (f"/v1/nothing/{number}", ""),
         ):
-            yield f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
+            yield request(host, path, number, headers)

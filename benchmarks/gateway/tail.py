@@ -6,7 +6,9 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from benchmarks.gateway.aims import Aim
+from benchmarks.gateway.callers import request
 from benchmarks.gateway.open_loop import drive_at
+from benchmarks.gateway.rates import HIT_PATH
 from benchmarks.table import format_table, say
 
 SECONDS = 5.0
@@ -21,7 +23,7 @@ async def measure_tails(ways: Mapping[str, tuple[str, str, float, Aim]], rounds:
     found = {}
     for name, (url, path, capacity, aim) in ways.items():
         parts = urlsplit(url)
-        requests = [_request(parts.netloc, path if "trending" in path else f"{path}{n}") for n in range(PATHS)]
+        requests = [request(parts.netloc, path if path == HIT_PATH else f"{path}{n}", n) for n in range(PATHS)]
         loads = []
         for number in range(rounds):
             say(f"gateway: {name} at half of capacity, round {number + 1} of {rounds}")
@@ -39,7 +41,3 @@ async def measure_tails(ways: Mapping[str, tuple[str, str, float, Aim]], rounds:
         rows.append([name, f"{capacity / 2:.0f}", *(f"{one:.2f}" for one in percentiles), f"{found[aim]:.1f}"])
     title = f"Half of capacity, open loop, medians of {rounds} rounds of {SECONDS:g} s each"
     return format_table(title, ("way", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "p99 ÷ p50"), rows), found
-
-
-def _request(host: str, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()

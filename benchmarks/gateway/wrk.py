@@ -6,15 +6,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.driver import UnexpectedAnswer
+from benchmarks.gateway.callers import CALLERS
 
 SCRIPT = """
-local asked = 0
-request = function()
-    asked = asked + 1
-    return wrk.format("GET", wrk.path .. asked)
+local callers, asked, counted = {}, 0, false
+
+function init(arguments)
+    counted = arguments[1] == "counted"
+    for number = 1, CALLERS do
+        local caller = "\\r\\nX-Forwarded-For: 10.0.0." .. number
+        callers[number] = " HTTP/1.1\\r\\nHost: " .. wrk.headers["Host"] .. caller .. "\\r\\n\\r\\n"
+    end
 end
-"""
-"""Every request has a path of its own: the URL's and a number. Numbers begin anew with each run."""
+
+function request()
+    asked = asked + 1
+    return "GET " .. wrk.path .. (counted and asked or "") .. callers[asked % CALLERS + 1]
+end
+""".replace("CALLERS", str(CALLERS))
+"""Requests come from many callers, as a proxy before the gateway tells; `counted`, each is for a path of its own: the
+URL's and a number, from 1 in each run."""
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -27,14 +38,19 @@ class Run(NamedTuple):
     p99_ms: float
 
 
-async def run_wrk(url: str, *, connections: int, seconds: float, script: Path | None) -> Run:
+async def run_wrk(url: str, *, connections: int, seconds: float, script: Path, is_counted: bool = False) -> Run:
     """Ask for a URL over so many connections, each sending its next request when its answer is there.
 
     Raises UnexpectedAnswer when an answer is not 2xx or a connection fails.
     """
-    arguments = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *(["-s", str(script)] if script else [])]
+    arguments = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script)]
     child = await asyncio.create_subprocess_exec(
-        "wrk", *arguments, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        "wrk",
+        *arguments,
+        url,
+        *(["--", "counted"] if is_counted else []),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     told, _ = await child.communicate()
     if child.returncode != 0:
