@@ -16,6 +16,7 @@ from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
 from notifier_service.subscriptions import open_subscriptions
 from notifier_service.upkeep import Upkeep
+from notifier_service.wechat.push import add_wechat_push
 from notifier_service.worker import Worker
 from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
@@ -33,6 +34,7 @@ def make_app(settings: NotifierSettings) -> web.Application:
     app = create_app()
     add_database(app, settings.database_url, SERVICE, essential=True)
     app.router.add_post("/internal/alerts", post_alert)
+    add_wechat_push(app, settings)
     app.cleanup_ctx.append(alerts(SERVICE, enqueue_alerts))
     add_operator_routes(app, settings.operator_key, [*subscription_routes(), *notification_routes()])
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from notifier_service.channels import slack, webhook
+from notifier_service.channels import slack, webhook, wechat
 from notifier_service.channels.channel import Channel, Kind, Means
 
 REGISTRY: Mapping[str, Kind] = {
     "slack": slack.KIND,
     "webhook": webhook.KIND,
+    "wechat": wechat.KIND,
 }
 """By name, as in `endpoint.channel`."""
 
