@@ -193,7 +193,7 @@ async def test_a_body_that_breaks_off_is_never_taken_for_whole(answer: bytes) ->
     async with hop_before(sends(answer, then_closes=True)) as (hop, upstream):
         with pytest.raises(UpstreamFault):
             await (await hop.send(GET, timeout_seconds=5)).read(1000)
-        came = []
+        came: list[bytes] = []
         with pytest.raises(UpstreamFault):
             await take_parts(await hop.send(GET, timeout_seconds=5), came)
         assert b"".join(came) == b"[1, 2"
