@@ -93,6 +93,17 @@ async def test_a_caller_who_leaves_just_when_his_turn_comes_takes_no_place_with_
     assert gate.under_way == 0
 
 
+async def test_a_caller_who_leaves_while_another_passes_him_over_takes_no_place_with_him(gate: Gate) -> None:
+    first, second, waiting = await full(gate)
+    waiting.task.cancel()
+    gate.leave("192.0.2.1")
+    await asyncio.wait({waiting.task})
+    assert waiting.task.cancelled()
+    assert (gate.under_way, gate.waiting) == (1, 0)
+    first.task.cancel()
+    second.task.cancel()
+
+
 async def test_what_raises_inside_gives_its_place_back(gate: Gate) -> None:
     with pytest.raises(RuntimeError):
         async with Passage(gate, "192.0.2.1"):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
+from contextlib import suppress
 from types import TracebackType
 
 from gateway.routes import Service
@@ -96,7 +97,8 @@ class Gate:
 
     def _step_back(self, turn: asyncio.Future[None]) -> None:
         if turn.cancelled():
-            self._waiting.remove(turn)
+            with suppress(ValueError):  # who left since then has passed it over
+                self._waiting.remove(turn)
         else:
             self._give_place()  # the turn had just come
 
