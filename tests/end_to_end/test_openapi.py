@@ -2,7 +2,10 @@
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,6 +24,7 @@ from gateway.documentation import read_description
 from local.imitation_github.credentials import REVOKED_TOKEN, SECOND_READER_TOKEN
 from tests.whole_system import WholeSystem
 
+ROOT = Path(__file__).parents[2]
 CONFORMANCE = [
     status_code_conformance,
     content_type_conformance,
@@ -151,6 +155,14 @@ def test_what_is_not_described_is_found_out(wegit: WholeSystem, described: BaseS
     del description["paths"]["/v1/me"]["get"]["responses"]["401"]
     with pytest.raises(FailureGroup, match="Undocumented"):
         _check(wegit, schemathesis.openapi.from_dict(description), Asked("/v1/me", 401))
+
+
+def test_nothing_that_can_be_made_up_gets_an_answer_that_is_not_described(wegit: WholeSystem) -> None:
+    command = [str(Path(sys.executable).parent / "schemathesis"), "--config-file", "tests/schemathesis.toml", "run"]
+    limits = ["--max-examples=5", "--max-time=25", "--generation-deterministic", "--no-color"]
+    command += [f"{wegit.url}/openapi.json", *limits]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-10_000:]
 
 
 def _check(wegit: WholeSystem, described: BaseSchema, asked: Asked, prefix: str = "") -> None:

@@ -57,7 +57,7 @@ async def exchange(port: int, sent: bytes) -> bytes:
         ),
     ],
 )
-async def test_what_is_no_request_gets_fixed_bytes_and_leaves_no_trace(
+async def test_what_is_no_request_is_answered_and_leaves_no_trace(
     port: int, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with structlog.testing.capture_logs() as events:
@@ -66,7 +66,9 @@ async def test_what_is_no_request_gets_fixed_bytes_and_leaves_no_trace(
     assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert b"Access-Control-Allow-Origin: *" in head
     assert b"Content-Type: application/problem+json" in head
-    assert json.loads(body)["code"] == "malformed_request"
+    problem = json.loads(body)
+    assert problem["code"] == "malformed_request"
+    assert f"X-Request-Id: {problem['request_id']}".encode() in head
     assert [event["event"] for event in events] == ["request.refused"]
     assert TOKEN[:6] not in received.decode() + str(events) + caplog.text
 

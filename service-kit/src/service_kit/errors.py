@@ -59,6 +59,12 @@ class InvalidRequest(ServiceError):
     code = "bad_request"
 
 
+class MalformedRequest(InvalidRequest):
+    """The bytes are no HTTP request that is spoken here."""
+
+    code = "malformed_request"
+
+
 class Unauthorized(ServiceError):
     """The caller's token is missing where one is needed, or was refused."""
 

@@ -12,23 +12,16 @@ from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
-from service_kit.errors import problem_response
+from service_kit.app import SERVER
+from service_kit.errors import MalformedRequest, problem_response
 from service_kit.logging import configure_logging
+from service_kit.request_id import HEADER, begin_request
 from service_kit.settings import ServiceSettings, SettingsT, load_settings
 
 SHUTDOWN_GRACE_SECONDS = 20.0
 """How long requests under way may go on after SIGTERM; above the longest deadline of a GitHub call (12 s)."""
 KEEPALIVE_SECONDS = 75.0
-REFUSAL = (
-    b'{"type":"about:blank","title":"Bad Request","status":400,"code":"malformed_request",'
-    b'"detail":"This is not a well-formed HTTP request, or its line or headers are too long."}'
-)
-REFUSAL_HEADERS = {
-    "Content-Type": "application/problem+json",
-    "Cache-Control": "no-store",
-    "Access-Control-Allow-Origin": "*",
-    "Server": "wegit",
-}
+_MALFORMED = "This is not a well-formed HTTP request, or its line or headers are too long."
 CONNECTION_OPTIONS: dict[str, Any] = {
     "access_log": None,
     "handler_cancellation": True,
@@ -39,7 +32,7 @@ log = structlog.get_logger()
 
 
 class RefusingRequestHandler(RequestHandler):
-    """Answers what aiohttp's parser refuses with fixed bytes: the request's own may hold a token."""
+    """Answers what aiohttp's parser refuses with nothing of its bytes: they may hold a token."""
 
     __slots__ = ()
 
@@ -53,12 +46,14 @@ class RefusingRequestHandler(RequestHandler):
         if request.writer.output_size > 0:
             # Part of an answer is out: aiohttp's way to have the connection closed without logging the request.
             raise ConnectionError("answer cut short")
+        request_id = begin_request(None)
         if 400 <= status < 500:
             log.info("request.refused", peer=request.remote, error=type(exc).__name__)
-            response = web.Response(status=400, body=REFUSAL, headers=REFUSAL_HEADERS)
+            response = problem_response(MalformedRequest(_MALFORMED), "")
         else:
             log.error("request.crashed", exc_info=exc)
-            response = web.Response(status=500, body=b"{}", headers=REFUSAL_HEADERS)
+            response = problem_response(None, "")
+        response.headers.update({HEADER: request_id, "Server": SERVER, "Access-Control-Allow-Origin": "*"})
         response.force_close()
         return response
 
