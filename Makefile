@@ -30,7 +30,7 @@ bench: $(STAMP) ## measure, print tables
 	@$(FOUND_PYTHON) -m local.settings_file
 
 clean: ## remove the environment and the tools' caches; the settings file and the data stay
-	@rm -rf .venv .venv-flask .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache && find . -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf .venv .venv-flask .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache && find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
 	@$(FOUND_PYTHON) -m local.environment
