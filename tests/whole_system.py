@@ -25,9 +25,19 @@ from local.stack import free_ports
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
 SECRET_KEY = "a secret key of the tests' own, long enough"
+OPERATOR_KEY = "the-tests-own-operator-key-long-enough"
 SLACK_PATH = "/services/T00SECRETTEAM/B00SECRETHOOK/secretsecretsecretsecret"
 
-SECRETS = (READER_TOKEN, SECOND_READER_TOKEN, OWNER_TOKEN, REVOKED_TOKEN, SECRET_KEY, SLACK_PATH, "B00SECRETHOOK")
+SECRETS = (
+    READER_TOKEN,
+    SECOND_READER_TOKEN,
+    OWNER_TOKEN,
+    REVOKED_TOKEN,
+    SECRET_KEY,
+    OPERATOR_KEY,
+    SLACK_PATH,
+    "B00SECRETHOOK",
+)
 
 
 class Reply(NamedTuple):
@@ -58,6 +68,7 @@ class WholeSystem:
             "PYTHONUNBUFFERED": "1",
             "DATABASE_URL": database_url,
             "SECRET_KEY": SECRET_KEY,
+            "OPERATOR_KEY": OPERATOR_KEY,
             "GATEWAY_PORT": str(gateway_port),
             "GITHUB_API_URL": self.github_url,
             "GITHUB_WEB_URL": self.github_url,

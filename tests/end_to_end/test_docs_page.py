@@ -10,7 +10,7 @@ OPERATIONS = {
     operation["operationId"]
     for path in read_description()["paths"].values()
     for name, operation in path.items()
-    if name != "servers"
+    if name not in {"servers", "parameters"}
 }
 SHOWN = "[...document.querySelectorAll('.opblock')].map(one => one.id.split('-').pop())"
 OPERATION = "document.querySelector('#operations-Repositories-getRepository')"

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.documentation import read_description
 from local.imitation_github.credentials import REVOKED_TOKEN, SECOND_READER_TOKEN
-from tests.whole_system import WholeSystem
+from tests.whole_system import OPERATOR_KEY, WholeSystem
 
 ROOT = Path(__file__).parents[2]
 CONFORMANCE = [
@@ -36,6 +36,8 @@ LANTERN = {"owner": "mira-tallow", "name": "lantern"}
 MIRA = {"login": "mira-tallow"}
 NOBODY = {"login": "nobody-whom-github-knows"}
 BEARER = {"Authorization": f"Bearer {SECOND_READER_TOKEN}"}
+OPERATOR = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+WISH = {"topic": "alert", "endpoint": {"channel": "webhook", "address": "https://hooks.invalid/wegit"}}
 REVOKED = {"Authorization": f"Bearer {REVOKED_TOKEN}"}
 
 
@@ -47,6 +49,8 @@ class Asked(NamedTuple):
     names: Mapping[str, Any] = NOTHING
     query: Mapping[str, Any] = NOTHING
     headers: Mapping[str, str] = NOTHING
+    method: str = "GET"
+    body: Any = None
 
 
 ASKED = (
@@ -74,6 +78,17 @@ ASKED = (
     Asked("/v1/search/repositories", query={"q": "a", "sort": "stars", "page": 2}),
     Asked("/v1/search/repositories", 400),
     Asked("/v1/search/developers", query={"q": "mira"}),
+    Asked("/v1/subscriptions", 401),
+    Asked("/v1/subscriptions", 400, query={"page": 0}, headers=OPERATOR),
+    Asked("/v1/subscriptions", 400, headers=OPERATOR, method="POST", body={"topic": "alert"}),
+    Asked("/v1/subscriptions", 422, headers=OPERATOR, method="POST", body=WISH | {"topic": "gossip"}),
+    Asked("/v1/subscriptions/{id}", 404, names={"id": 0}, headers=OPERATOR, method="DELETE"),
+    Asked("/v1/notifications", headers=OPERATOR),
+    Asked("/v1/notifications", 422, query={"state": "lost"}, headers=OPERATOR),
+    Asked("/v1/notifications/{id}", 404, names={"id": 0}, headers=OPERATOR),
+    Asked("/v1/notifications/{id}/retry", 409, names={"id": 0}, headers=OPERATOR, method="POST"),
+    Asked("/v1/wechat/push", 404),
+    Asked("/v1/wechat/push", 404, method="POST", body={}),
     Asked("/trending-languages"),
     Asked("/trending-repositories", query={"since": "daily"}),
     Asked("/trending-repositories", 422, query={"since": "yearly"}),
@@ -113,16 +128,40 @@ def described(whole_system: WholeSystem) -> BaseSchema:
 @pytest.mark.parametrize(
     ("prefix", "asked"),
     [(prefix, asked) for asked in ASKED for prefix in _prefixes(asked.path)],
-    ids=lambda value: f"{value.path} {value.status}" if isinstance(value, Asked) else value,
+    ids=lambda value: f"{value.method} {value.path} {value.status}" if isinstance(value, Asked) else value,
 )
 def test_an_answer_is_as_described(wegit: WholeSystem, described: BaseSchema, prefix: str, asked: Asked) -> None:
     _check(wegit, described, asked, prefix)
 
 
 def test_every_operation_is_asked_for(described: BaseSchema) -> None:
-    # What trends is known when it is looked up: test_the_history_of_what_trends_is_as_described.
-    answered = {asked.path for asked in ASKED if asked.status == 200}
-    assert set(described.raw_schema["paths"]) - answered == {"/v1/trending/repositories/{owner}/{name}/history"}
+    asked = {(one.path, one.method) for one in ASKED}
+    # What trends, and what a subscription's number is, is known only then; the tests below look it up.
+    looked_up = {
+        ("/v1/trending/repositories/{owner}/{name}/history", "GET"),
+        *((p, m) for m, p, _ in A_SUBSCRIPTIONS_LIFE),
+    }
+    operations = (one.ok() for one in described.get_all_operations())
+    assert {(one.path, one.method.upper()) for one in operations} == asked | looked_up
+
+
+A_SUBSCRIPTIONS_LIFE = (
+    ("GET", "/v1/subscriptions", {}),
+    ("GET", "/v1/subscriptions/{id}", {}),
+    ("PATCH", "/v1/subscriptions/{id}", {"body": {"paused": True}}),
+    ("POST", "/v1/subscriptions/{id}/confirm", {}),
+    ("POST", "/v1/subscriptions/{id}/rotate-secret", {}),
+    ("DELETE", "/v1/subscriptions/{id}", {"status": 204}),
+)
+
+
+def test_what_an_operator_does_with_a_subscription_is_as_described(wegit: WholeSystem, described: BaseSchema) -> None:
+    subscribe = Asked("/v1/subscriptions", 201, headers=OPERATOR, method="POST", body=WISH)
+    made = _check(wegit, described, subscribe)
+    _check(wegit, described, subscribe._replace(status=200))
+    for method, path, more in A_SUBSCRIPTIONS_LIFE:
+        names = {"id": made["data"]["id"]} if "{id}" in path else {}
+        _check(wegit, described, Asked(path, names=names, headers=OPERATOR, method=method)._replace(**more))
 
 
 def test_the_history_of_what_trends_is_as_described(wegit: WholeSystem, described: BaseSchema) -> None:
@@ -165,12 +204,16 @@ def test_nothing_that_can_be_made_up_gets_an_answer_that_is_not_described(wegit:
     assert done.returncode == 0, done.stdout[-10_000:]
 
 
-def _check(wegit: WholeSystem, described: BaseSchema, asked: Asked, prefix: str = "") -> None:
-    operation = described[asked.path]["GET"]
-    case = operation.Case(path_parameters=dict(asked.names), query=dict(asked.query), headers=dict(asked.headers))
+def _check(wegit: WholeSystem, described: BaseSchema, asked: Asked, prefix: str = "") -> Any:
+    operation = described[asked.path][asked.method]
+    sent = {} if asked.body is None else {"body": asked.body, "media_type": "application/json"}
+    case = operation.Case(
+        path_parameters=dict(asked.names), query=dict(asked.query), headers=dict(asked.headers), **sent
+    )
     answer = case.call(base_url=f"{wegit.url}{prefix}")
     assert answer.status_code == asked.status, answer.text
     case.validate_response(answer, checks=CONFORMANCE)
+    return answer.json() if answer.content and asked.path != "/docs" else None
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

@@ -77,6 +77,19 @@ ROUTES = (
     Route("/v1/me", Service.DEVELOPER),
     Route("/v1/search/repositories", Service.SEARCH, parameters=_SEARCH, rate_class="search"),
     Route("/v1/search/developers", Service.SEARCH, parameters=_SEARCH, rate_class="search"),
+    Route(
+        "/v1/subscriptions",
+        Service.NOTIFIER,
+        methods=("GET", "HEAD", "POST"),
+        parameters=frozenset({"topic", "channel", "page"}),
+    ),
+    Route("/v1/subscriptions/{id}", Service.NOTIFIER, methods=("GET", "HEAD", "PATCH", "DELETE")),
+    Route("/v1/subscriptions/{id}/confirm", Service.NOTIFIER, methods=("POST",)),
+    Route("/v1/subscriptions/{id}/rotate-secret", Service.NOTIFIER, methods=("POST",)),
+    Route("/v1/notifications", Service.NOTIFIER, parameters=frozenset({"state", "topic", "endpoint", "page"})),
+    Route("/v1/notifications/{id}", Service.NOTIFIER),
+    Route("/v1/notifications/{id}/retry", Service.NOTIFIER, methods=("POST",)),
+    Route("/v1/wechat/push", Service.NOTIFIER, methods=("GET", "HEAD", "POST")),
 )
 
 
