@@ -6,12 +6,11 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from benchmarks.gateway.aims import AIMS, HIT_TAIL, MISS_TAIL, Aim
+from benchmarks.gateway.aims import AIMS, Aim
 from benchmarks.gateway.idle import measure_idle
 from benchmarks.gateway.rates import (
     CONNECTIONS,
     HIT_PATH,
-    MISS_PATH,
     ROUND_SECONDS,
     Runs,
     compare,
@@ -69,12 +68,7 @@ async def _measure_speed(
         table, runs = await measure_rates(servers, folder, rounds)
         told += [table, _chart(runs)]
         figures |= compare(runs)
-        capacities = {name: median(run.requests_per_second for run in made) for name, made in runs.items()}
-        tails = {
-            "gateway, hit": (servers.urls[GATEWAY], HIT_PATH, capacities["gateway, hit"], HIT_TAIL),
-            "gateway, miss": (servers.urls[GATEWAY], MISS_PATH, capacities["gateway, miss"], MISS_TAIL),
-        }
-        table, found = await measure_tails(tails, rounds)
+        table, found = await measure_tails(servers, runs, rounds)
         told.append(table)
         figures |= found
     table, found = await measure_alone(servers, rounds)

@@ -1,43 +1,67 @@
-"""Latencies at half of capacity, open loop: what somebody waits while others ask, too."""
+"""Latencies at half of the gateway's capacity, open loop: what somebody waits while others ask, too."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from itertools import cycle
 from statistics import median
 from urllib.parse import urlsplit
 
-from benchmarks.gateway.aims import Aim
+from benchmarks.gateway.aims import HIT_TAIL, MISS_TAIL, Aim
 from benchmarks.gateway.callers import request
 from benchmarks.gateway.open_loop import drive_at
-from benchmarks.gateway.rates import HIT_PATH
+from benchmarks.gateway.rates import WAYS, Runs
+from benchmarks.gateway.servers import Servers
 from benchmarks.table import format_table, say
 
 SECONDS = 5.0
 CONNECTIONS = 64
 PATHS = 20_000
 """As many paths of a miss, over and over: no two of them are under way at once."""
+JUDGED = {"gateway, hit": HIT_TAIL, "gateway, miss": MISS_TAIL}
+BESIDE = {"gateway, hit": "nginx proxy_cache, hit", "gateway, miss": "nginx proxy_pass"}
+"""nginx at the gateway's rate: what of a tail is the machine's and the driver's."""
+COLUMNS = ("way", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "p99 ÷ p50", "driver's core %")
 
 
-async def measure_tails(ways: Mapping[str, tuple[str, str, float, Aim]], rounds: int) -> tuple[str, dict[Aim, float]]:
-    """A table, and p99 as a multiple of p50. A way is a base URL, a path, its capacity in requests/s, and the aim."""
-    rows: list[list[str]] = []
-    found = {}
-    for name, (url, path, capacity, aim) in ways.items():
-        parts = urlsplit(url)
-        requests = [request(parts.netloc, path if path == HIT_PATH else f"{path}{n}", n) for n in range(PATHS)]
-        loads = []
-        for number in range(rounds):
-            say(f"gateway: {name} at half of capacity, round {number + 1} of {rounds}")
-            load = await drive_at(
-                parts.hostname or "",
-                parts.port or 80,
-                cycle(requests),
-                rate=capacity / 2,
-                seconds=SECONDS,
-                connections=CONNECTIONS,
-            )
-            loads.append([load.percentile_ms(percent) for percent in (50, 99, 99.9)])
-        percentiles = [median(column) for column in zip(*loads, strict=True)]
-        found[aim] = median(p99 / p50 for p50, p99, _ in loads)
-        rows.append([name, f"{capacity / 2:.0f}", *(f"{one:.2f}" for one in percentiles), f"{found[aim]:.1f}"])
-    title = f"Half of capacity, open loop, medians of {rounds} rounds of {SECONDS:g} s each"
-    return format_table(title, ("way", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "p99 ÷ p50"), rows), found
+async def measure_tails(servers: Servers, runs: Runs, rounds: int) -> tuple[str, dict[Aim, float]]:
+    """A table, and p99 as a multiple of p50; `runs` tell the capacities. The ways take turns."""
+    rates = {}
+    for name, other in BESIDE.items():
+        rates[name] = median(run.requests_per_second for run in runs[name]) / 2
+        if other in runs:
+            rates[other] = rates[name]
+    requests = {name: _requests(servers, name) for name in rates}
+    made: dict[str, list[tuple[float, ...]]] = {name: [] for name in rates}
+    for number in range(rounds):
+        say(f"gateway: half of capacity, round {number + 1} of {rounds}")
+        for name, rate in rates.items():
+            made[name].append(await _run(servers.urls[WAYS[name].server], requests[name], rate))
+    rows = []
+    for name, loads in made.items():
+        p50, p99, p999, busy = (median(column) for column in zip(*loads, strict=True))
+        tail = _tail(loads)
+        rows.append(
+            [name, f"{rates[name]:.0f}", *(f"{one:.2f}" for one in (p50, p99, p999)), f"{tail:.1f}", f"{busy:.0f}"]
+        )
+    title = f"Half of the gateway's capacity, open loop, medians of {rounds} rounds of {SECONDS:g} s each"
+    return format_table(title, COLUMNS, rows), {aim: _tail(made[name]) for name, aim in JUDGED.items()}
+
+
+def _requests(servers: Servers, name: str) -> list[bytes]:
+    way = WAYS[name]
+    host = urlsplit(servers.urls[way.server]).netloc
+    return [request(host, f"{way.path}{n}" if way.is_counted_up else way.path, n) for n in range(PATHS)]
+
+
+async def _run(url: str, requests: Sequence[bytes], rate: float) -> tuple[float, ...]:
+    parts = urlsplit(url)
+    spent = time.process_time()
+    load = await drive_at(
+        parts.hostname or "", parts.port or 80, cycle(requests), rate=rate, seconds=SECONDS, connections=CONNECTIONS
+    )
+    busy = (time.process_time() - spent) / load.elapsed_seconds * 100
+    return (*(load.percentile_ms(percent) for percent in (50, 99, 99.9)), busy)
+
+
+def _tail(loads: Sequence[tuple[float, ...]]) -> float:
+    return median(p99 / p50 for p50, p99, *_ in loads)
