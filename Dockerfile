@@ -44,7 +44,7 @@ RUN pip install "/build/service-kit[database]"
 
 FROM database AS notifier-service
 COPY notifier-service/pyproject.toml /build/notifier-service/
-RUN pip install /build/notifier-service
+RUN pip install "/build/notifier-service[alerts]"
 COPY service-kit/src notifier-service/src ./
 USER 10001:10001
 CMD ["python", "-m", "notifier_service"]

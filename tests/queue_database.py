@@ -36,6 +36,16 @@ class QueueDatabase:
         ]
         return int(row[0])
 
+    def enqueue_release(self, number: int) -> None:
+        """Enqueue a message for Slack that is no alert: many of those that wait together become one message."""
+        self.rows("""
+            insert into subscription (endpoint_id, topic) select id, 'release.published' from endpoint e
+            where name = 'settings:slack' and not exists (
+                select from subscription s where s.endpoint_id = e.id and s.topic = 'release.published')
+        """)
+        body = {"repository": "a/b", "tag": f"v{number}", "html_url": "https://github.com/a/b/releases"}
+        self.rows("select enqueue_notification('release.published', %s)", (psycopg2.extras.Json(body),))
+
     def hurry(self) -> None:
         """Make every waiting delivery due now."""
         self.rows("update delivery set run_at = now() where state = 'ready'")

@@ -116,7 +116,7 @@ async def test_stopped_notifier_leaves_its_rows_to_others_at_once(
     notifier = start(database_url)
     await notifier.becomes(ready=True)
     for number in range(50):
-        tables.enqueue(number)
+        tables.enqueue_release(number)
     await eventually(lambda: slack.received)
     assert await notifier.stop() == 0
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
+from notifier_service import alert_storm
 from notifier_service import worker as worker_module
 from notifier_service.app import make_app
 from notifier_service.channels import slack as slack_module
@@ -265,7 +266,7 @@ async def test_crashing_channel_is_a_failed_try_and_an_alert(
             raise RuntimeError("nobody expected this")
         return word(topic, body, language, occurrences)
 
-    monkeypatch.setattr(slack_module, "word", crash_on_the_first)
+    monkeypatch.setattr(alert_storm, "word", crash_on_the_first)
     tables.enqueue(1)
     await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "failed"])
 
@@ -358,7 +359,7 @@ async def test_two_notifiers_share_the_work_without_a_duplicate(
     await start(settings_for(database_url, slack))
     await start(settings_for(database_url, slack))
     for number in range(100):
-        tables.enqueue(number)
+        tables.enqueue_release(number)
     await eventually(lambda: len(slack.taken) >= 100, 10)
     await eventually(lambda: len(tables.outcomes()) == 100)
 

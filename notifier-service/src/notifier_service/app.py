@@ -14,6 +14,7 @@ from notifier_service.listener import Listener
 from notifier_service.operator_key import add_operator_routes
 from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
+from notifier_service.settings_endpoints import SettingsEndpoints
 from notifier_service.subscriptions import open_subscriptions
 from notifier_service.upkeep import Upkeep
 from notifier_service.wechat.push import add_wechat_push
@@ -52,6 +53,10 @@ def make_app(settings: NotifierSettings) -> web.Application:
     async def subscriptions(app: web.Application) -> AsyncIterator[None]:
         async with open_subscriptions(Means(settings, app[DATABASE], app[METRICS])) as opened:
             app[SUBSCRIPTIONS] = opened
+            yield
+
+    async def settings_endpoints(app: web.Application) -> AsyncIterator[None]:
+        async with running("settings endpoints", SettingsEndpoints(app[DATABASE], REGISTRY, settings).run):
             yield
 
     async def digests(app: web.Application) -> AsyncIterator[None]:

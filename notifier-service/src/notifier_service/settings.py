@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
 from pydantic_settings import NoDecode
 from yarl import URL
 
-from notifier_service.alert_urls import split_alert_urls
+from notifier_service.alert_urls import check_alert_urls, split_alert_urls
 from notifier_service.operator_key import OperatorKey
 from notifier_service.wechat.push_messages import aes_key
 from service_kit.settings import HttpUrl, Port, PostgresUrl, SecretKey, ServiceSettings
@@ -24,7 +24,11 @@ def _webhook_url(value: SecretStr) -> SecretStr:
 
 
 def _alert_urls(value: Any) -> Any:
-    return [SecretStr(url) for url in split_alert_urls(value)] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    urls = split_alert_urls(value)
+    check_alert_urls(urls)
+    return [SecretStr(url) for url in urls]
 
 
 def _aes_key(value: SecretStr) -> SecretStr:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from notifier_service.channels import slack, webhook, wechat
+from notifier_service.channels import alerts, slack, webhook, wechat
 from notifier_service.channels.channel import Channel, Kind, Means
 
 REGISTRY: Mapping[str, Kind] = {
+    "alerts": alerts.KIND,
     "slack": slack.KIND,
     "webhook": webhook.KIND,
     "wechat": wechat.KIND,

@@ -1,6 +1,6 @@
 """What a channel is: one kind of place where a message can be delivered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -60,6 +60,8 @@ class Kind:
     """How many messages one of its endpoints takes a second; None: any number."""
     burst: int = 1
     """How many of them at once after a rest."""
+    from_settings: Callable[[NotifierSettings], Sequence[str]] = lambda _settings: ()
+    """The names, `settings:…`, of endpoints whose addresses are in the settings; they are told of alerts."""
 
 
 def only_from_settings(_address: str, _config: Config) -> str:

@@ -9,12 +9,13 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
+from notifier_service.alert_storm import AlertStorms
 from notifier_service.channels.channel import Kind, Means
 from notifier_service.channels.posting import Forbidden, judge, post
 from notifier_service.channels.webhook import check_url
 from notifier_service.guarded_connector import open_guarded_session
-from notifier_service.models import Answer, Claimed, Rejected, Skipped
-from notifier_service.wording import NoWording, word
+from notifier_service.models import Answer, Claimed, Delivered, Rejected, Skipped
+from notifier_service.wording import NoWording
 from notifier_service.wording.parts import Line, Wording
 from service_kit.client import open_session
 
@@ -34,19 +35,25 @@ class Slack:
     concurrency = 8
 
     def __init__(
-        self, session: aiohttp.ClientSession, guarded: aiohttp.ClientSession, webhook_url: SecretStr | None
+        self,
+        session: aiohttp.ClientSession,
+        guarded: aiohttp.ClientSession,
+        storms: AlertStorms,
+        webhook_url: SecretStr | None,
     ) -> None:
         """The operator's own may be anywhere: `session` is for it, `guarded` for the others. Neither logs paths."""
         self._session = session
         self._guarded = guarded
+        self._storms = storms
         self._webhook_url = webhook_url
 
     async def send(self, claimed: Claimed) -> Answer:
-        """Post one message within 5 s. Raises Unreachable."""
+        """Post one message within 5 s; in a storm of alerts, one for all. Raises Unreachable."""
         try:
-            text = mrkdwn(word(claimed.topic, claimed.body, claimed.endpoint.language, claimed.occurrences))
+            gathered = await self._storms.gather(claimed)
         except NoWording as error:
             return Rejected(str(error))
+        text = mrkdwn(gathered.wording)
         address = claimed.endpoint.address
         session = self._guarded
         if address is None:
@@ -61,6 +68,8 @@ class Slack:
             return Rejected(str(error))
         reason = posted.body.decode() if _REASON.fullmatch(posted.body) else "no reason given"
         answer = judge("slack", posted, reason)
+        if isinstance(answer, Delivered):
+            await self._storms.settle(claimed, gathered)
         if isinstance(answer, Rejected) and reason in _GONE:
             return msgspec.structs.replace(answer, disable_endpoint=True)
         return answer
@@ -92,8 +101,8 @@ async def open_slack(means: Means) -> AsyncIterator[Slack]:
         open_session(means.metrics, checked=False, path_is_secret=True) as session,
         open_guarded_session(means.metrics, allow_private=allow_private, called="slack") as guarded,
     ):
-        yield Slack(session, guarded, settings.slack_webhook_url)
+        yield Slack(session, guarded, AlertStorms(means.database), settings.slack_webhook_url)
 
 
 # docs.slack.dev, "Rate limits": a message a second, short bursts are allowed.
-KIND = Kind(open_slack, check_url, rate_per_second=1.0, burst=3)
+KIND = Kind(open_slack, check_url, rate_per_second=1.0, burst=3, from_settings=lambda _settings: ["settings:slack"])
