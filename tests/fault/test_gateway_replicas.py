@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -54,6 +55,10 @@ class Running:
         """What the hop thinks of it."""
         return next(one.state for one in self.hop.replicas() if one.address.startswith(f"{process.host}:"))
 
+    def is_active(self, process: ReplicaProcess) -> bool:
+        """Whether it gets requests as the others do."""
+        return self.state(process) == "active"
+
     def asked(self, process: ReplicaProcess) -> int:
         """How many requests it was sent."""
         return next(one.requests for one in self.hop.replicas() if one.address.startswith(f"{process.host}:"))
@@ -95,7 +100,7 @@ async def test_a_replica_that_is_killed_is_not_missed_and_comes_back() -> None:
         await running.load.more(300)
         assert running.asked(first) == before
         await first.start()
-        await until(lambda: running.state(first) == "active", seconds=30)
+        await until(lambda: running.is_active(first), seconds=30)
         await running.load.more(100)
 
 
@@ -107,7 +112,7 @@ async def test_a_replica_that_hangs_is_not_missed_and_comes_back(monkeypatch: py
         await until(lambda: running.state(first) == "ejected")
         await running.load.more(300)
         first.go_on()
-        await until(lambda: running.state(first) == "active", seconds=30)
+        await until(lambda: running.is_active(first), seconds=30)
         await running.load.more(100)
 
 
@@ -117,7 +122,7 @@ async def test_replicas_are_restarted_one_after_the_other_without_anybody_notici
             await process.stop()
             await running.load.more(100)
             await process.start()
-            await until(lambda process=process: running.state(process) == "active", seconds=30)
+            await until(partial(running.is_active, process), seconds=30)
             await running.load.more(100)
         assert running.load.failed == []
 
@@ -136,7 +141,7 @@ async def test_a_replica_that_is_slow_gets_little() -> None:
         first, second = running.processes
         await first.stop()
         await first.start(SLOW_SECONDS="0.5")
-        await until(lambda: running.state(first) == "active", seconds=30)
+        await until(lambda: running.is_active(first), seconds=30)
         before = running.asked(first), running.asked(second)
         await running.load.more(500)
         assert running.asked(first) - before[0] < (running.asked(second) - before[1]) / 5

@@ -3,10 +3,11 @@
 import httptools
 
 HEAD_LIMIT_BYTES = 32 * 1024
-"""Of status line and headers, with those of interim answers (1xx) before them; trailers have as much again."""
+"""Of headers, with those of interim answers (1xx) before them; trailers have as much again."""
 HEADERS_LIMIT = 128
 LENGTH_DIGITS_LIMIT = 15
 _BODILESS = frozenset({204, 304})
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class BrokenAnswer(Exception):
@@ -20,48 +21,35 @@ class AnswerParser:
     limits are refused, as a proxy that passes them on is how answers get split.
     """
 
-    __slots__ = (
-        "_close_delimited",
-        "_fields",
-        "_is_head",
-        "_parser",
-        "_unread_bytes",
-        "buffered_bytes",
-        "content_length",
-        "has_begun",
-        "has_head",
-        "headers",
-        "is_complete",
-        "keeps_alive",
-        "parts",
-        "status",
-    )
+    # Defaults of the class where they will do: a request makes one of these.
+    status = 0
+    content_length: int | None = None
+    """As the head says it; None where the length is known only at the end."""
+    has_begun = False
+    has_head = False
+    is_complete = False
+    keeps_alive = False
+    """Whether the connection can carry another exchange; only known once the answer is complete."""
+    buffered_bytes = 0
+    _unread_bytes = 0
+    _close_delimited = False
 
     def __init__(self, method: str) -> None:
         """`method` is the request's: the answer to a HEAD has no body, whatever its headers say."""
         self._is_head = method == "HEAD"
-        self._parser = httptools.HttpResponseParser(self)
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._unread_bytes = 0
-        self._close_delimited = False
-        self.status = 0
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._fields: list[bytes] = []  # names and values in turn
         self.headers: list[tuple[str, str]] = []
-        self.content_length: int | None = None
-        """As the head says it; None where the length is known only at the end."""
-        self.has_head = False
-        self.is_complete = False
-        self.keeps_alive = False
-        """Whether the connection can carry another exchange; only known once the answer is complete."""
         self.parts: list[bytes] = []
         """The body so far, as it came; `take` gives it out."""
-        self.buffered_bytes = 0
-        self.has_begun = False
 
     def feed(self, data: bytes) -> None:
         """Take what came. Raises BrokenAnswer; what is complete by then stays good, only the connection does not."""
         self.has_begun = True
+        parser = self._parser
+        assert parser is not None
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise BrokenAnswer("it switches protocols") from None
         except httptools.HttpParserError as error:
@@ -74,7 +62,7 @@ class AnswerParser:
             # Counted here, as a header that never ends is never reported.
             self._unread_bytes += len(data)
         elif self._fields:  # trailers: not passed on, as they come after whom they might concern
-            self._unread_bytes += sum(len(name) + len(value) for name, value in self._fields)
+            self._unread_bytes += sum(map(len, self._fields))
             self._fields.clear()
         if self._unread_bytes > HEAD_LIMIT_BYTES:
             raise BrokenAnswer("its headers are too large")
@@ -86,6 +74,10 @@ class AnswerParser:
             self.is_complete = True
         elif not self.is_complete:
             raise BrokenAnswer("it broke off")
+
+    def close(self) -> None:
+        """Nothing more will be fed. The parser holds what it calls: left so, the body would wait for the collector."""
+        self._parser = None
 
     def take(self) -> bytes:
         """The body's bytes since the last time."""
@@ -102,10 +94,11 @@ class AnswerParser:
             raise BrokenAnswer("more follows its end")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        self._fields += (name, value.rstrip())
 
     def on_headers_complete(self) -> None:
         parser = self._parser
+        assert parser is not None
         status = parser.get_status_code()
         fields, self._fields = self._fields, []
         if status < 200:
@@ -113,27 +106,17 @@ class AnswerParser:
                 raise BrokenAnswer("it switches protocols")
             return
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0") or status > 599:
+        if version not in _VERSIONS or status > 599:
             raise BrokenAnswer("its status line is not of HTTP/1.1")
-        if len(fields) > HEADERS_LIMIT:
+        if len(fields) > 2 * HEADERS_LIMIT:
             raise BrokenAnswer("it has too many headers")
-        lengths, codings = [], []
-        size = 0
-        for name, value in fields:
-            size += len(name) + len(value)
-            lower_name = name.lower()
-            if lower_name == b"content-length":
-                lengths.append(value.rstrip())
-            elif lower_name == b"transfer-encoding":
-                codings.append(value.rstrip())
-        if size > HEAD_LIMIT_BYTES:
+        joined = b"\n".join(fields)  # a line break is in none of them
+        if len(joined) > HEAD_LIMIT_BYTES:
             raise BrokenAnswer("its headers are too large")
-        self._check_framing(lengths, codings, version)
-        self._close_delimited = not (lengths or codings or self._is_head or status in _BODILESS)
-        self.headers = [
-            (name.decode("utf-8", "surrogateescape"), value.rstrip().decode("utf-8", "surrogateescape"))
-            for name, value in fields
-        ]
+        # Decoded in one call, as each of many would cost as much.
+        texts = iter(joined.decode("utf-8", "surrogateescape").split("\n") if fields else ())
+        self.headers = list(zip(texts, texts, strict=True))
+        self._settle_framing(status, version)
         self.status = status
         self.has_head = True
         self._unread_bytes = 0
@@ -153,16 +136,28 @@ class AnswerParser:
             self._complete()
 
     def _complete(self) -> None:
+        assert self._parser is not None
         self.is_complete = True
         self.keeps_alive = self._parser.should_keep_alive() and not self._close_delimited
+        self.close()
 
-    def _check_framing(self, lengths: list[bytes], codings: list[bytes], version: str) -> None:
+    def _settle_framing(self, status: int, version: str) -> None:
+        lengths, codings = [], []
+        for name, value in self.headers:
+            size = len(name)
+            if size == 14 and name.lower() == "content-length":
+                lengths.append(value)
+            elif size == 17 and name.lower() == "transfer-encoding":
+                codings.append(value.lower())
         if codings:
             if lengths:
                 raise BrokenAnswer("it has both Content-Length and Transfer-Encoding")
-            if len(codings) > 1 or codings[0].lower() != b"chunked" or version == "1.0":
+            if codings != ["chunked"] or version == "1.0":
                 raise BrokenAnswer("its Transfer-Encoding is not chunked")
         elif lengths:
-            if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > LENGTH_DIGITS_LIMIT:
+            length = lengths[0]
+            if len(lengths) > 1 or not (length.isascii() and length.isdigit()) or len(length) > LENGTH_DIGITS_LIMIT:
                 raise BrokenAnswer("its Content-Length is not one number")
-            self.content_length = int(lengths[0])
+            self.content_length = int(length)
+        else:
+            self._close_delimited = not self._is_head and status not in _BODILESS
