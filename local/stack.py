@@ -26,8 +26,11 @@ NOT_IN_DEMO = (
     "GITHUB_WEB_URL",
     "SLACK_WEBHOOK_URL",
     "ALERT_URLS",
+    "WECHAT_API_URL",
     "WECHAT_APP_ID",
     "WECHAT_APP_SECRET",
+    "WECHAT_PUSH_TOKEN",
+    "WECHAT_PUSH_AES_KEY",
 )
 """What would let a demo read or write anything real."""
 NEWCOMER_SECONDS = 60
