@@ -5,7 +5,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier_service.wechat.fields import check_field, fit, shortened
+from notifier_service.wechat.fields import check_field, fit
+from notifier_service.wording.shortening import shortened
 
 FAMILY = "👩‍👩‍👧‍👦"  # 11 UTF-16 units, one character for a reader
 FLAG = "🇨🇳"

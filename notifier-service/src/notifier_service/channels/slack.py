@@ -17,6 +17,7 @@ from notifier_service.guarded_connector import open_guarded_session
 from notifier_service.models import Answer, Claimed, Delivered, Rejected, Skipped
 from notifier_service.wording import NoWording
 from notifier_service.wording.parts import Line, Wording
+from notifier_service.wording.shortening import shortened
 from service_kit.client import open_session
 
 TEXT_LIMIT_CHARACTERS = 38_000
@@ -61,7 +62,7 @@ class Slack:
         if address is None:
             log.warning("alert.skipped", message_id=claimed.message_id, text=text)
             return Skipped("SLACK_WEBHOOK_URL is not set")
-        body = msgspec.json.encode({"text": text[:TEXT_LIMIT_CHARACTERS]})
+        body = msgspec.json.encode({"text": shortened(text, TEXT_LIMIT_CHARACTERS)})
         try:
             posted = await post(session, address.get_secret_value(), body, {}, self.timeout_seconds)
         except Forbidden as error:

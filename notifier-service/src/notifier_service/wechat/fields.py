@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import regex
 
-ELLIPSIS = "…"
+from notifier_service.wording.shortening import shortened
+
 NOTHING = "-"
 """For a field that would be empty: WeChat refuses the whole message for one."""
-_CLUSTER = regex.compile(r"\X")
 _CONTROL = regex.compile(r"[\p{Cc}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]+")
 _SPACES = regex.compile(r"\s+")
 _NUMBER = regex.compile(r"-?[0-9][0-9,]*(?:\.[0-9]+)?")
@@ -32,24 +32,6 @@ def fit(name: str, value: str) -> str:
     fits = _FITS[match[1]] if match else _FITS["thing"]
     plain = _SPACES.sub(" ", _CONTROL.sub(" ", value)).strip()
     return fits(plain)
-
-
-def shortened(text: str, units: int) -> str:
-    """At most so many UTF-16 units, never ending inside what a reader takes for one character (UAX 29)."""
-    if _units(text) <= units:
-        return text
-    kept: list[str] = []
-    left = units - _units(ELLIPSIS)
-    for cluster in _CLUSTER.findall(text):
-        left -= _units(cluster)
-        if left < 0:
-            break
-        kept.append(cluster)
-    return "".join(kept).rstrip() + ELLIPSIS
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _text(units: int) -> Callable[[str], str]:

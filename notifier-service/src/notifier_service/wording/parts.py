@@ -2,6 +2,8 @@
 
 import msgspec
 
+from notifier_service.wording.shortening import shortened
+
 GITHUB = "https://github.com"
 PERIOD = {
     "en": {"daily": "today", "weekly": "this week", "monthly": "this month"},
@@ -57,5 +59,4 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 
 def short(text: str | None, characters: int = SHORT_CHARACTERS) -> str:
     """On one line, cut where it is long."""
-    joined = " ".join((text or "").split())
-    return joined if len(joined) <= characters else f"{joined[: characters - 1].rstrip()}…"
+    return shortened(" ".join((text or "").split()), characters)
