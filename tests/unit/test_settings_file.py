@@ -79,4 +79,5 @@ def test_the_example_names_every_setting_with_its_default(settings: type[Service
         variable = str(field.validation_alias or name).upper()
         assert variable in example
         if isinstance(field.default, str | int) and variable != "PORT":
-            assert example[variable] == str(field.default)
+            default = str(field.default)
+            assert example[variable] == (default.lower() if isinstance(field.default, bool) else default)
