@@ -44,7 +44,7 @@ async def test_message_arrives_signed_with_its_idempotency_key(channel: Webhook,
     [received] = receiver.taken
     assert received.is_signed
     assert received.id == "msg_42_7"
-    assert received.headers["Content-Type"] == "application/json"
+    assert (received.headers["Content-Type"], received.headers["User-Agent"]) == ("application/json", "WeGit")
     assert received.payload == {
         "type": "trending.entered",
         "timestamp": "2026-11-23T10:07:00Z",

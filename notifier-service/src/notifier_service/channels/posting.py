@@ -18,6 +18,7 @@ ANSWER_LIMIT_BYTES = 16 * 1024
 """What is read of an answer; of a longer one the connection is closed instead."""
 ANSWER_SECONDS = 2.0
 """How long an answer's body may take once its status is known."""
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "WeGit"}
 _PASSING_STATUSES = frozenset({408, 425, 429})
 
 
@@ -39,9 +40,7 @@ async def post(
     """Post JSON once, following no redirect. Raises Unreachable and Forbidden; neither quotes the URL."""
     try:
         with deadline(timeout_seconds):
-            async with session.post(
-                url, data=body, headers={"Content-Type": "application/json", **headers}, allow_redirects=False
-            ) as response:
+            async with session.post(url, data=body, headers={**_HEADERS, **headers}, allow_redirects=False) as response:
                 return Posted(response.status, response.headers, await _beginning(response))
     except UpstreamFault as error:
         if was_forbidden(error):
