@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -211,3 +211,13 @@ class SlackLedger:
         """Take nothing any more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait for something that happens behind the scenes."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

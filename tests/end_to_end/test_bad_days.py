@@ -4,24 +4,12 @@ import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from local.imitation_github.credentials import SECOND_READER_TOKEN
-from tests.whole_system import WholeSystem
-
-
-def eventually(is_so: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait for something that happens behind the scenes."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+from tests.whole_system import WholeSystem, eventually
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """`/v1` through the gateway of the whole system: what a new mini-program does in a session."""
 
 import re
+from functools import partial
 from urllib.parse import urljoin
 
 import pytest
 
 from local.imitation_github.credentials import OWNER_TOKEN, SECOND_READER_TOKEN
-from tests.whole_system import WholeSystem
+from tests.whole_system import WholeSystem, eventually
 
 CALLER = {"Authorization": f"Bearer {SECOND_READER_TOKEN}"}
 
@@ -134,6 +135,9 @@ def test_one_request_id_goes_all_the_way(wegit: WholeSystem) -> None:
     request_id = "end-to-end-0001"
     reply = wegit.get("/v1/developers/nobody-asked-for-before", {"X-Request-Id": request_id})
     assert reply.json()["request_id"] == reply.headers["X-Request-Id"] == request_id
-    lines = [line for line in wegit.log.splitlines() if request_id in line]
-    assert any('"service":"gateway"' in line for line in lines)
-    assert any('"service":"developer-service"' in line and "upstream.answered" in line for line in lines)
+    for service, event in (("gateway", "request.answered"), ("developer-service", "upstream.answered")):
+        assert eventually(partial(_is_logged, wegit, request_id, f'"service":"{service}"', event)), service
+
+
+def _is_logged(wegit: WholeSystem, *parts: str) -> bool:
+    return any(all(part in line for part in parts) for line in wegit.log.splitlines())

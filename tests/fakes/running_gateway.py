@@ -56,6 +56,8 @@ async def running_gateway(**settings: str) -> AsyncIterator[RunningGateway]:
             "developer_service_url": services[Service.DEVELOPER].url,
             "search_service_url": services[Service.SEARCH].url,
             "notifier_service_url": services[Service.NOTIFIER].url,
+            "rate_limit_per_minute": "100000",
+            "search_rate_limit_per_minute": "100000",
             **settings,
         }
         gateway = await stack.enter_async_context(serving(Settings.model_validate(environment)))

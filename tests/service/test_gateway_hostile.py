@@ -160,7 +160,7 @@ def test_what_a_service_sees_is_what_came_or_nothing() -> None:
         nonlocal passed, refused
         target = b"/v1/developers/" + tail
         seen_before = len(gateway.seen_by_all)
-        sent = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target
+        sent = b"GET %b HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\nConnection: close\r\n\r\n" % target
         received = loop.run_until_complete(gateway.exchange(sent))
         seen = gateway.seen_by_all[seen_before:]
         if seen:

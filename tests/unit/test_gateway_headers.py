@@ -3,7 +3,6 @@
 from ipaddress import ip_network
 
 import pytest
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.headers import answer_headers, forwarded_for, request_headers
 
@@ -21,22 +20,15 @@ HOP_BY_HOP = [
 ]
 
 
-def of(*fields: tuple[str, str]) -> CIMultiDictProxy[str]:
-    return CIMultiDictProxy(CIMultiDict(fields))
-
-
 def passed_on(*fields: tuple[str, str]) -> dict[str, str]:
-    headers = request_headers(of(*fields), "192.0.2.1", "request-id-1")
-    assert headers.popone("X-Forwarded-For") == "192.0.2.1"
-    assert headers.popone("X-Request-Id") == "request-id-1"
+    *headers, source, request_id = request_headers(fields, "192.0.2.1", "request-id-1")
+    assert source == ("X-Forwarded-For", "192.0.2.1")
+    assert request_id == ("X-Request-Id", "request-id-1")
     return dict(headers)
 
 
 def answered(*fields: tuple[str, str]) -> list[tuple[str, str]]:
-    headers = answer_headers(of(*fields), "request-id-1")
-    assert headers.popone("X-Request-Id") == "request-id-1"
-    assert headers.popone("Server") == "wegit"
-    return list(headers.items())
+    return answer_headers(fields)
 
 
 @pytest.mark.parametrize("field", HOP_BY_HOP, ids=lambda field: field[0])
@@ -86,13 +78,13 @@ def test_everything_else_goes_on_in_order_and_repeated() -> None:
         ("Set-Cookie", "b=2"),
         ("Max-Page", "7"),
         ("X-Note", "ä\t中"),
-        ("Content-Length", "3"),
     )
     assert answered(*fields) == list(fields)
 
 
-def test_the_length_of_a_chunked_answer_is_not_believed() -> None:
-    assert answered(("Transfer-Encoding", "chunked"), ("Content-Length", "3")) == []
+def test_what_the_gateway_says_itself_is_said_once() -> None:
+    fields = (("Transfer-Encoding", "chunked"), ("Content-Length", "3"), ("Server", "x"), ("X-Request-Id", "y"))
+    assert answered(*fields, ("Access-Control-Allow-Origin", "https://only.example")) == []
 
 
 @pytest.mark.parametrize(

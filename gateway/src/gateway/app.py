@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from ipaddress import ip_network
 from typing import Annotated
 
@@ -9,12 +10,19 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from gateway.access_log import AccessLog
 from gateway.admission import Admission
-from gateway.connections import Connections, make_server_runner
+from gateway.cache.shared_cache import SharedCache
+from gateway.callers import Callers
+from gateway.connections import Connection, Connections, make_server_runner
+from gateway.fast_path import FastConnection
 from gateway.front import Front
 from gateway.headers import Network
+from gateway.hits import Hits
 from gateway.hop.hop import Hop
 from gateway.internal import make_internal_app
+from gateway.passing import Passing
+from gateway.rate_limits import RateLimits
 from gateway.routes import Service
 from service_kit.alerts import ALERTS
 from service_kit.metrics import METRICS
@@ -37,6 +45,13 @@ class Settings(ServiceSettings):
     port: Port = Field(default=8080, validation_alias="GATEWAY_PORT")
     gateway_internal_port: Port = 9080
     """Metrics and health, for who runs this: never to be published."""
+    gateway_fast_path: bool = True
+    """Whether hits are answered before aiohttp has made a request of them (`fast_path`)."""
+    gateway_cache_mb: Annotated[int, Field(ge=1)] = 64
+    """What kept answers may take of each process's memory, MiB."""
+    rate_limit_per_minute: Annotated[int, Field(ge=1)] = 600
+    search_rate_limit_per_minute: Annotated[int, Field(ge=1)] = 60
+    """Of searches that the cache cannot answer."""
     repo_service_url: HttpUrl
     developer_service_url: HttpUrl
     search_service_url: HttpUrl
@@ -58,12 +73,18 @@ class Gateway:
     """A gateway that listens: what its parts are, for who watches it."""
 
     def __init__(
-        self, internal: web.Application, hops: dict[Service, Hop], admission: Admission, connections: Connections
+        self,
+        internal: web.Application,
+        hops: dict[Service, Hop],
+        admission: Admission,
+        connections: Connections,
+        cache: SharedCache,
     ) -> None:
         self.internal = internal
         self.hops = hops
         self.admission = admission
         self.connections = connections
+        self.cache = cache
 
 
 @asynccontextmanager
@@ -81,20 +102,22 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         for hop in hops.values():
             stack.push_async_callback(hop.close)
             await hop.start()
+        cache = SharedCache(settings.gateway_cache_mb * 1024 * 1024)
+        stack.push_async_callback(cache.close)
+        callers = Callers(settings.trusted_proxies)
+        limits = RateLimits(settings.rate_limit_per_minute, settings.search_rate_limit_per_minute)
+        access_log = AccessLog(internal[METRICS])
+        hits = Hits(cache, limits, callers, access_log)
         admission = Admission()
-        front = Front(
-            hops,
-            admission=admission,
-            trusted_proxies=settings.trusted_proxies,
-            metrics=internal[METRICS],
-            alerts=internal[ALERTS],
-        )
+        passing = Passing(hops, admission, cache, hits, limits, callers)
+        front = Front(hits, passing, access_log, internal[ALERTS])
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        runner = make_server_runner(front.handle, connections)
+        make_connection = partial(FastConnection, hits=hits) if settings.gateway_fast_path else Connection
+        runner = make_server_runner(front.handle, connections, make_connection)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await listen(runner, settings.host, settings.port)
         # Last: who finds it ready finds the door open.
         await listen(internal_runner, settings.host, settings.gateway_internal_port)
-        yield Gateway(internal, hops, admission, connections)
+        yield Gateway(internal, hops, admission, connections, cache)

@@ -224,9 +224,11 @@ class Server(RefusingServer):
         return self._make_connection(self, loop=self._loop, **self._kwargs)
 
 
-def make_server_runner(handle: Handle, connections: Connections) -> web.ServerRunner:
+def make_server_runner(
+    handle: Handle, connections: Connections, make_connection: Callable[..., Connection] = Connection
+) -> web.ServerRunner:
     """What listens for callers, and hands each of their requests to `handle`. Needs a running loop."""
-    server = Server(handle, partial(Connection, connections=connections))
+    server = Server(handle, partial(make_connection, connections=connections))
     return web.ServerRunner(server, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
 
 

@@ -40,7 +40,7 @@ class Document(NamedTuple):
             return 304, named, b""
         named.append(("Content-Type", self.content_type))
         named.append(("Content-Security-Policy", _CONTENT_SECURITY_POLICY))
-        if "gzip" not in headers.get("Accept-Encoding", ""):
+        if len(self.gzipped) >= len(self.body) or "gzip" not in headers.get("Accept-Encoding", ""):
             return 200, named, self.body
         named.append(("Content-Encoding", "gzip"))
         return 200, named, self.gzipped

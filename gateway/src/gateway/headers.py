@@ -1,10 +1,9 @@
 """Header fields: which go on, in either direction, and what `X-Forwarded-For` may say. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-
-from multidict import CIMultiDict, CIMultiDictProxy
 
 Network = IPv4Network | IPv6Network
 
@@ -31,35 +30,44 @@ _NAME = re.compile(r"[A-Za-z0-9-]+")
 _BROKEN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
-def request_headers(offered: CIMultiDictProxy[str], forwarded_for: str, request_id: str) -> CIMultiDict[str]:
+# The gateway says these itself.
+_NOT_FROM_SERVICES = frozenset({"content-length", "server", "x-request-id"})
+Fields = list[tuple[str, str]]
+
+
+def request_headers(offered: Iterable[tuple[str, str]], forwarded_for: str, request_id: str) -> Fields:
     """What a service gets to see of a caller's headers; ours come last, so that `Connection` cannot name them."""
-    headers = CIMultiDict(
-        (name, value)
-        for name, value in _end_to_end(offered)
-        if name.lower() not in _NOT_FROM_CALLERS and not name.lower().startswith("x-forwarded-")
-    )
-    headers["X-Forwarded-For"] = forwarded_for
-    headers["X-Request-Id"] = request_id
-    return headers
+    fields = [
+        field
+        for lower, field in _end_to_end(offered)
+        if lower not in _NOT_FROM_CALLERS and not lower.startswith("x-forwarded-")
+    ]
+    return [*fields, ("X-Forwarded-For", forwarded_for), ("X-Request-Id", request_id)]
 
 
-def answer_headers(given: CIMultiDictProxy[str], request_id: str) -> CIMultiDict[str]:
-    """What a caller gets to see of a service's headers."""
-    headers = CIMultiDict(_end_to_end(given))
-    headers["Server"] = "wegit"
-    if "Transfer-Encoding" in given:
-        headers.popall("Content-Length", None)  # RFC 9112, 6.3: then it says nothing, or lies
-    headers["X-Request-Id"] = request_id
-    return headers
+def answer_headers(given: Iterable[tuple[str, str]]) -> Fields:
+    """What callers get to see of a service's headers, without those that the gateway says itself."""
+    return [
+        field
+        for lower, field in _end_to_end(given)
+        if lower not in _NOT_FROM_SERVICES and not lower.startswith("access-control-")
+    ]
 
 
-def _end_to_end(given: CIMultiDictProxy[str]) -> Iterator[tuple[str, str]]:
-    named = {one.strip().lower() for field in given.getall("Connection", ()) for one in field.split(",")}
-    for name, value in given.items():
-        if name.lower() in _HOP_BY_HOP or name.lower() in named:
-            continue
-        if _NAME.fullmatch(name) and not _BROKEN_VALUE.search(value):
-            yield name, value
+def _end_to_end(given: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]]]:
+    fields = [(_lower(field[0]), field) for field in given]
+    named = {one.strip().lower() for lower, field in fields if lower == "connection" for one in field[1].split(",")}
+    for lower, field in fields:
+        if lower and lower not in _HOP_BY_HOP and lower not in named:
+            value = field[1]
+            if value.isprintable() or not _BROKEN_VALUE.search(value):
+                yield lower, field
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: str) -> str:
+    """The name in lower case; empty for one that is not passed on."""
+    return name.lower() if _NAME.fullmatch(name) else ""
 
 
 def forwarded_for(peer: str, offered: list[str], trusted: tuple[Network, ...]) -> str:

@@ -11,6 +11,8 @@ from gateway.shared_table import SharedTable
 from service_kit.errors import ServiceError
 
 WINDOW_SECONDS = 60.0
+DOOR_CLASS = "default"
+"""What every request is charged to, at the door."""
 IDENTITY_FACTOR = 2
 """An identity may do this much more than an address: it stands for one person, whose token GitHub limits besides."""
 ACCEPTED_SECONDS = 600.0

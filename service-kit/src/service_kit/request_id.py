@@ -11,9 +11,14 @@ _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 def begin_request(offered: str | None) -> str:
     """Keep the caller's id when it is well formed, otherwise make one; it holds for the running task."""
-    request_id = offered if offered and _WELL_FORMED.fullmatch(offered) else f"{random.getrandbits(128):032x}"
+    request_id = well_formed_or_new(offered)
     _request_id.set(request_id)
     return request_id
+
+
+def well_formed_or_new(offered: str | None) -> str:
+    """The caller's id when it is well formed, otherwise a new one."""
+    return offered if offered and _WELL_FORMED.fullmatch(offered) else f"{random.getrandbits(128):032x}"
 
 
 def current_request_id() -> str | None:

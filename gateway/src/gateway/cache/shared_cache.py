@@ -1,0 +1,243 @@
+"""Answers from the cache, and one question at a time for what it lacks: who asks the same meanwhile waits for it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from gateway.cache.compression import Compression
+from gateway.cache.encoding import IDENTITY, preferred_encoding
+from gateway.cache.entry import Entry, Representation
+from gateway.cache.policy import Lifetime, lifetime_of, updated
+from gateway.cache.store import Store
+from service_kit.errors import ServiceError, Unavailable, UpstreamFault
+
+ENTRY_LIMIT_BYTES = 1024 * 1024
+"""A larger body passes as a stream, and is not kept."""
+RETRY_SECONDS = 1.0
+"""For so long a stale answer is good enough after its renewal failed."""
+UNKEEPABLE_SECONDS = 5.0
+"""For so long nobody waits for the answer to another's question of which the last answer was not to be kept."""
+UNKEEPABLE_LIMIT = 4096
+_NONE = Lifetime(age=0, fresh=0, while_revalidated=0, if_error=0)
+log = structlog.get_logger()
+
+
+class Given(Protocol):
+    """A service's answer, its body yet to be read (`hop.answer.HopAnswer`)."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    content_length: int | None
+
+    @property
+    def is_complete(self) -> bool: ...
+    async def read(self, limit_bytes: int) -> bytes: ...
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class Question(NamedTuple):
+    """What is asked of a service for everybody, and what its answer depends on."""
+
+    target: str
+    """As `key.shared_target` made it."""
+    accept: str
+    ask: Callable[[list[tuple[str, str]]], Awaitable[Given]]
+    """Asks the service, with these headers besides; raises the errors of `Hop.send`."""
+    dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
+    """Of the headers that came, makes those that callers get."""
+    may_keep: bool = True
+
+
+class Fetched(NamedTuple):
+    """What came of a question: an entry for all who asked it, or an answer that one caller alone may have."""
+
+    entry: Entry | None = None
+    given: Given | None = None
+    is_stored: bool = False
+    is_stale: bool = False
+    """The entry is an old one, as no better answer could be had."""
+    is_collapsed: bool = False
+    """Somebody else's question brought it."""
+
+
+class _Flight:
+    """A question under way, and how many want its answer."""
+
+    def __init__(self, task: "asyncio.Task[Fetched]") -> None:
+        self.task = task
+        self.wanted_by = 0
+        self.is_taken = False
+
+    def take(self) -> bool:
+        """Whether the answer that one alone may have is the asker's."""
+        is_first = not self.is_taken
+        self.is_taken = True
+        return is_first
+
+
+class SharedCache:
+    """The store, and what is under way to fill it."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.store = Store(limit_bytes)
+        self._compression = Compression()
+        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._unkeepable: dict[str, float] = {}
+        self._now = time.monotonic
+
+    async def close(self) -> None:
+        """End what is under way; whoever waits for it is told by its cancellation."""
+        tasks = [*self._renewals, *(flight.task for flight in self._flights.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._compression.close()
+
+    def represent(self, target: str, entry: Entry, accept_encoding: str) -> Representation:
+        """The bytes for a caller: as he likes them best, or uncompressed until those are made."""
+        encoding = preferred_encoding(accept_encoding) if entry.is_compressible else IDENTITY
+        made = entry.representations.get(encoding)
+        if made is not None:
+            return made
+        plain = entry.representations[IDENTITY]
+        self._compression.begin(
+            id(entry), encoding, plain.body, lambda body: self.store.grow(target, entry, encoding, body)
+        )
+        return plain
+
+    def renew_behind(self, question: Question, entry: Entry) -> None:
+        """Have a stale entry renewed while it goes on being answered; nothing happens when that is under way."""
+        if (question.target, question.accept) in self._flights or self._now() < entry.retry_at:
+            return
+
+        async def renew() -> None:
+            try:
+                fetched = await self.fetch(question, entry)
+                if fetched.given is not None:
+                    fetched.given.close()
+            except ServiceError as error:
+                log.warning("cache.renewal_failed", error=error.detail)
+
+        task = asyncio.create_task(renew(), name="cache renewal")
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def fetch(self, question: Question, stale: Entry | None) -> Fetched:
+        """The answer to a question that the cache has none for, or a stale one.
+
+        Who asks the same meanwhile waits for the same answer, its failure included; it is given up when nobody wants
+        it any more. Raises what `question.ask` raises, unless the stale entry may still be used.
+        """
+        if not question.may_keep or self._unkeepable.get(question.target, 0.0) > self._now():
+            return await self._ask(question, stale)
+        key = (question.target, question.accept)
+        flight = self._flights.get(key)
+        is_collapsed = flight is not None
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._ask(question, stale)))
+            flight.task.add_done_callback(lambda _task: self._land(key, flight))
+        flight.wanted_by += 1
+        try:
+            fetched = await asyncio.shield(flight.task)
+            if fetched.given is None or flight.take():
+                return fetched._replace(is_collapsed=True) if is_collapsed else fetched
+        finally:
+            flight.wanted_by -= 1
+            if not flight.wanted_by:
+                self._give_up(key, flight)
+        # It was for one alone. The others ask for themselves, and those who come later do so at once.
+        return await self._ask(question, stale)
+
+    def _land(self, key: tuple[str, str], flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.task.cancelled():
+            flight.task.exception()  # who waited was told; nobody may have
+
+    def _give_up(self, key: tuple[str, str], flight: _Flight) -> None:
+        task = flight.task
+        if not task.done():
+            task.cancel()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        elif not flight.is_taken and not task.cancelled() and task.exception() is None:
+            given = task.result().given
+            if given is not None:
+                given.close()
+
+    async def _ask(self, question: Question, stale: Entry | None) -> Fetched:
+        started = self._now()
+        validator = [("If-None-Match", stale.etag)] if stale is not None and stale.etag else []
+        try:
+            given = await question.ask(validator)
+            if given.status < 500:
+                if given.status == 304 and stale is not None:
+                    return self._confirm(question, stale, given, self._now() - started)
+                return await self._take_in(question, stale, given, self._now() - started)
+            if stale is None or self._now() >= stale.error_until:
+                return await self._share_failure(question, given)
+            given.close()
+        except (UpstreamFault, Unavailable):
+            if stale is None or self._now() >= stale.error_until:
+                raise
+        stale.retry_at = self._now() + RETRY_SECONDS
+        return Fetched(stale, is_stale=True)
+
+    async def _take_in(self, question: Question, stale: Entry | None, given: Given, delay_seconds: float) -> Fetched:
+        lifetime = lifetime_of(given.status, given.headers, now=time.time(), delay_seconds=delay_seconds)
+        is_small = given.content_length is not None and given.content_length <= ENTRY_LIMIT_BYTES
+        if lifetime is None or not is_small or not question.may_keep:
+            self._note_unkeepable(question.target, stale)
+            return Fetched(given=given)
+        body = await _read(given)
+        entry = Entry(given.status, question.dress(given.headers), body, lifetime, self._now(), question.accept)
+        self._keep(question.target, entry)
+        return Fetched(entry, is_stored=True)
+
+    def _confirm(self, question: Question, stale: Entry, given: Given, delay_seconds: float) -> Fetched:
+        """The stale entry holds still: the same bytes, with what the 304 says anew (RFC 9111, 4.3.4)."""
+        given.close()
+        headers = updated(stale.headers, question.dress(given.headers))
+        lifetime = lifetime_of(stale.status, headers, now=time.time(), delay_seconds=delay_seconds)
+        if lifetime is None:
+            self._note_unkeepable(question.target, stale)
+            return Fetched(stale)
+        entry = Entry(
+            stale.status, headers, stale.representations[IDENTITY].body, lifetime, self._now(), question.accept
+        )
+        for encoding, made in stale.representations.items():
+            if encoding != IDENTITY:
+                entry.add(encoding, made.body)
+        self._keep(question.target, entry)
+        return Fetched(entry, is_stored=True)
+
+    async def _share_failure(self, question: Question, given: Given) -> Fetched:
+        """A 5xx for all who wait: asking again, they would only bring more upon a service that fails."""
+        if given.content_length is None or given.content_length > ENTRY_LIMIT_BYTES:
+            return Fetched(given=given)
+        body = await _read(given)
+        return Fetched(Entry(given.status, question.dress(given.headers), body, _NONE, self._now(), question.accept))
+
+    def _keep(self, target: str, entry: Entry) -> None:
+        if self._now() >= entry.fresh_until:
+            entry.retry_at = self._now() + RETRY_SECONDS  # nothing fresher is to be had: not without a pause
+        self.store.put(target, entry)
+
+    def _note_unkeepable(self, target: str, stale: Entry | None) -> None:
+        if stale is not None:
+            self.store.discard(target, stale)
+        if len(self._unkeepable) >= UNKEEPABLE_LIMIT:
+            self._unkeepable.clear()
+        self._unkeepable[target] = self._now() + UNKEEPABLE_SECONDS
+
+
+async def _read(given: Given) -> bytes:
+    try:
+        return await given.read(ENTRY_LIMIT_BYTES)
+    finally:
+        given.close()

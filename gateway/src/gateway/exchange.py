@@ -1,0 +1,50 @@
+"""One request under way: what is known of it, and the headers that every answer to it carries."""
+
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from functools import lru_cache
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from gateway.answer import Answer
+from gateway.cors import ON_EVERY_ANSWER
+
+UNMATCHED = "unmatched"
+
+
+class Exchange:
+    """A request, and what has to be known of it once it is over."""
+
+    __slots__ = ("added", "on_close", "path", "query", "request", "request_id", "route", "started")
+
+    def __init__(self, request: BaseRequest, request_id: str) -> None:
+        self.request = request
+        self.request_id = request_id
+        self.path, _, self.query = request.raw_path.partition("?")
+        self.route = UNMATCHED
+        self.started = time.monotonic()
+        self.added: list[tuple[str, str]] = []
+        """Headers that the answer is to have whatever it is."""
+        self.on_close: Callable[[], None] | None = None
+
+    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Answer:
+        """An answer of the gateway's own."""
+        own = (("Server", "wegit"), ("Date", _http_date(int(time.time()))), ("X-Request-Id", self.request_id))
+        return Answer(status, [*headers, *own, *self.added, *ON_EVERY_ANSWER], body)
+
+    def problem(self, response: web.Response) -> Answer:
+        """An answer of the gateway's own, from what errors are mapped to."""
+        assert isinstance(response.body, bytes)
+        return self.answer(response.status, response.headers.items(), response.body)
+
+    def close(self) -> None:
+        """Leave nothing open behind it."""
+        if self.on_close is not None:
+            self.on_close()
+
+
+@lru_cache(maxsize=2)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)

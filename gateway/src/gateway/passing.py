@@ -1,0 +1,205 @@
+"""Passing on: what the cache cannot answer at once is asked of a service, for everybody if it may be, else for one."""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from gateway.admission import Admission, Gate
+from gateway.answer import Answer, OnWire, ReadyAnswer, connection_line, stays_open
+from gateway.cache.entry import CACHE_NAME, Entry
+from gateway.cache.key import shared_target
+from gateway.cache.shared_cache import Fetched, Given, Question, SharedCache
+from gateway.callers import Callers
+from gateway.cors import ON_EVERY_ANSWER
+from gateway.exchange import Exchange
+from gateway.headers import answer_headers, request_headers
+from gateway.hits import Hits, Place
+from gateway.hop.answer import HopAnswer
+from gateway.hop.hop import Hop, HopRequest
+from gateway.rate_limits import DOOR_CLASS, RateLimits, network_of
+from gateway.routes import Match, Service
+
+_SMALL_BYTES = 256 * 1024
+"""A body that has come whole with its head is sent on in one piece up to this size."""
+
+
+class Passing:
+    """Between the front and the services."""
+
+    def __init__(
+        self,
+        hops: Mapping[Service, Hop],
+        admission: Admission,
+        cache: SharedCache,
+        hits: Hits,
+        limits: RateLimits,
+        callers: Callers,
+    ) -> None:
+        self._hops = hops
+        self._admission = admission
+        self._cache = cache
+        self._hits = hits
+        self._limits = limits
+        self._callers = callers
+
+    def charge(self, exchange: Exchange, rate_class: str = DOOR_CLASS) -> None:
+        """Charge the request to its caller. Raises RateLimited."""
+        request = exchange.request
+        address = self._callers.address(request.remote or "", request.headers)
+        authorization = request.headers.get("Authorization")
+        verdict = self._limits.check(address, rate_class, exchange.started, authorization)
+        exchange.added = verdict.headers()
+        if not verdict.allowed:
+            raise verdict.error()
+
+    async def answer(self, exchange: Exchange, match: Match, body: bytes | None) -> OnWire:
+        """The answer to a request that the route takes. Raises what `Hop.send` raises, Overloaded and RateLimited."""
+        target = self._shared_target(exchange, match, body)
+        if target is None:
+            return await self._pass_alone(exchange, match, body)
+        request = exchange.request
+        accept = request.headers.get("Accept", "")
+        self._hits.remember(request.raw_path, Place(match, exchange.path, target))
+        entry = self._cache.store.get(target, accept)
+        question = self._question(exchange, match, target, accept)
+        now = time.monotonic()
+        if entry is not None and _is_good_enough(entry, now):
+            if now >= entry.fresh_until:
+                self._cache.renew_behind(question, entry)
+            return self._hand_out(exchange, target, entry, entry.changing_fields(now))
+        if match.route.rate_class != DOOR_CLASS:
+            self.charge(exchange, match.route.rate_class)
+        if request.method == "HEAD":  # its answer could not be kept, and would be another's in length
+            return await self._pass_alone(exchange, match, None, target)
+        fetched = await self._cache.fetch(question, entry)
+        forward = "stale" if entry is not None else "uri-miss"
+        if fetched.given is not None:
+            return await self._relay(exchange, fetched.given, forward)
+        assert fetched.entry is not None
+        return self._hand_out(exchange, target, fetched.entry, _fields_of(fetched, forward, time.monotonic()))
+
+    def _shared_target(self, exchange: Exchange, match: Match, body: bytes | None) -> str | None:
+        headers = exchange.request.headers
+        if exchange.request.method not in ("GET", "HEAD") or body is not None:
+            return None
+        if "Authorization" in headers or "Cookie" in headers:
+            return None
+        return shared_target(match.path, exchange.query, match.route.parameters)
+
+    def _question(self, exchange: Exchange, match: Match, target: str, accept: str) -> Question:
+        source = self._callers.forwarded_for(exchange.request.remote or "", exchange.request.headers)
+        shown = [("Accept", accept)] if accept else []
+        shown += [("X-Forwarded-For", source), ("X-Request-Id", exchange.request_id)]
+
+        async def ask(validators: list[tuple[str, str]]) -> Given:
+            return await self._send(match, HopRequest("GET", target, shown + validators, None), source)
+
+        # RFC 9111, 5.2.1.5. Its other directives are left alone: anybody could have a service asked at his will.
+        may_keep = "no-store" not in exchange.request.headers.get("Cache-Control", "").lower()
+        return Question(target, accept, ask, _dress, may_keep)
+
+    async def _pass_alone(
+        self, exchange: Exchange, match: Match, body: bytes | None, target: str | None = None
+    ) -> OnWire:
+        request = exchange.request
+        if target is None:
+            if match.route.rate_class != DOOR_CLASS:
+                self.charge(exchange, match.route.rate_class)
+            target = f"{match.path}?{exchange.query}" if exchange.query else match.path
+        source = self._callers.forwarded_for(request.remote or "", request.headers)
+        headers = request_headers(request.headers.items(), source, exchange.request_id)
+        given = await self._send(match, HopRequest(request.method, target, headers, body), source)
+        return await self._relay(exchange, given, "bypass")
+
+    async def _send(self, match: Match, asked: HopRequest, source: str) -> "Admitted":
+        gate = self._admission.gates[match.route.service]
+        caller = network_of(source.partition(",")[0])
+        await gate.enter(caller)
+        try:
+            hop = self._hops[match.route.service]
+            given = await hop.send(asked, timeout_seconds=match.route.timeout_seconds)
+        except BaseException:
+            gate.leave(caller)
+            raise
+        return Admitted(given, gate, caller)
+
+    async def _relay(self, exchange: Exchange, given: Given, forward: str) -> OnWire:
+        """A service's answer, for one caller: whole if it is all there, else as it comes."""
+        exchange.on_close = given.close
+        headers = [
+            *_dress(given.headers),
+            ("Cache-Status", f"{CACHE_NAME}; fwd={forward}"),
+            ("X-Request-Id", exchange.request_id),
+            *exchange.added,
+        ]
+        length = given.content_length
+        if given.is_complete and length is not None and length <= _SMALL_BYTES and exchange.request.method != "HEAD":
+            return Answer(given.status, headers, await given.read(_SMALL_BYTES))
+        return Answer(given.status, headers, chunks=given.chunks(), content_length=length)
+
+    def _hand_out(self, exchange: Exchange, target: str, entry: Entry, changing: bytes) -> OnWire:
+        """An entry, as this caller asked for it."""
+        request = exchange.request
+        made = self._cache.represent(target, entry, request.headers.get("Accept-Encoding", ""))
+        added = [*exchange.added, ("X-Request-Id", exchange.request_id)]
+        last = "".join(f"{name}: {value}\r\n" for name, value in added)
+        last += connection_line(request, stays=stays_open(request))
+        end = changing + last.encode() + b"\r\n"
+        if entry.matches(request.headers.get("If-None-Match", "")):
+            return ReadyAnswer(304, made.not_modified_head + end)
+        return ReadyAnswer(entry.status, made.head + end + (b"" if request.method == "HEAD" else made.body))
+
+
+class Admitted:
+    """A service's answer, which keeps its caller's place with the service until it is closed."""
+
+    __slots__ = ("_caller", "_gate", "_given", "_is_closed", "content_length", "headers", "status")
+
+    def __init__(self, given: HopAnswer, gate: Gate, caller: str) -> None:
+        self.status = given.status
+        self.headers = given.headers
+        self.content_length = given.content_length
+        self._given = given
+        self._gate = gate
+        self._caller = caller
+        self._is_closed = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte of it has come."""
+        return self._given.is_complete
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """As `HopAnswer.read`."""
+        return await self._given.read(limit_bytes)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """As `HopAnswer.chunks`."""
+        return self._given.chunks()
+
+    def close(self) -> None:
+        """Nobody wants more of it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._given.close()
+            self._gate.leave(self._caller)
+
+
+def _is_good_enough(entry: Entry, now: float) -> bool:
+    """Fresh, or stale but usable while it is renewed, or while it cannot be."""
+    return now < entry.revalidate_until or (now < entry.retry_at and now < entry.error_until)
+
+
+def _dress(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [*answer_headers(given), ("Server", "wegit"), *ON_EVERY_ANSWER]
+
+
+def _fields_of(fetched: Fetched, forward: str, now: float) -> bytes:
+    """`Age` and `Cache-Status` of what had to be asked for."""
+    entry = fetched.entry
+    assert entry is not None
+    if fetched.is_stale:
+        return entry.changing_fields(now)
+    stored = "; stored" if fetched.is_stored else ""
+    collapsed = "; collapsed" if fetched.is_collapsed else ""
+    age = int(now - entry.born_at)
+    return f"Age: {age}\r\nCache-Status: {CACHE_NAME}; fwd={forward}{stored}{collapsed}\r\n".encode()
