@@ -74,6 +74,12 @@ class ComposeProject:
         """All that every container has written."""
         return self.run("logs", "--no-color").stdout
 
+    def log_of(self, container: Mapping[str, Any]) -> list[str]:
+        """The lines that one container, as `containers` tells of it, has written."""
+        command = ["docker", "logs", container["Id"]]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+        return done.stdout.splitlines()
+
     def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
         """GET from the gateway, by its published port."""
         request = urllib.request.Request(f"http://{self.door()}{target}", headers=dict(headers or {}))

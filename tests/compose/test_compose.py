@@ -3,6 +3,7 @@
 The tests share one running project and follow each other as they stand here: the last one stops it.
 """
 
+import json
 import re
 import subprocess
 import time
@@ -194,12 +195,58 @@ def test_the_gateway_outlives_a_service_that_is_away(project: ComposeProject) ->
     assert_in_time(lambda: project.get("/gitter/search/repositories?name=x").status == 200)
 
 
-def test_one_service_can_be_scaled_to_three(project: ComposeProject) -> None:
-    project.run("up", "--detach", "--wait", "--no-build", "--scale", "repo-service=3")
-    replicas = project.containers("repo-service")
-    assert [replica["State"]["Health"]["Status"] for replica in replicas] == ["healthy"] * 3
-    answers = [project.get(f"/gitter/trending-repositories?since={since}") for since in ("daily", "weekly") * 5]
-    assert [answer.status for answer in answers] == [200] * 10
+REQUESTS = 60
+
+
+def test_requests_are_spread_evenly_before_and_after_a_service_is_scaled(project: ComposeProject) -> None:
+    """Connections that are kept would pin them to the replicas known when the gateway started."""
+    spreads = {"one replica": spread_over_replicas(project)}
+    scale(project, 3)
+    spreads["scaled to three"] = spread_over_replicas(project)
+    scale(project, 2)
+    spreads["scaled to two"] = spread_over_replicas(project)
+    for when, spread in spreads.items():
+        print(f"{when}: of {REQUESTS} requests {', '.join(map(str, spread))}")
+    assert [len(spread) for spread in spreads.values()] == [1, 3, 2]
+    for spread in spreads.values():
+        assert sum(spread) == REQUESTS
+        assert max(spread) - min(spread) <= REQUESTS / len(spread) / 5
+
+
+def scale(project: ComposeProject, replicas: int) -> None:
+    """Run so many replicas of repo-service, and wait until the gateway has heard of it."""
+    project.run("up", "--detach", "--wait", "--no-build", "--scale", f"repo-service={replicas}")
+    found = project.containers("repo-service")
+    assert [one["State"]["Health"]["Status"] for one in found] == ["healthy"] * replicas
+    assert_in_time(lambda: addresses_known_to_gateway(project) == replicas)
+
+
+def addresses_known_to_gateway(project: ComposeProject) -> int:
+    """How many replicas repo-service's name stands for, as the gateway last said."""
+    (gateway,) = project.containers("gateway")
+    events = [json.loads(line) for line in project.log_of(gateway) if '"replicas.changed"' in line]
+    return len([event["addresses"] for event in events if event["upstream"] == "repo-service"][-1])
+
+
+def spread_over_replicas(project: ComposeProject) -> list[int]:
+    """How many of 60 requests each replica of repo-service answers; all of them are answered."""
+    before = answered_by_replicas(project)
+    for _ in range(REQUESTS):
+        # With a token of the caller's own nothing is answered from the gateway's cache.
+        answer = project.get("/trending-languages", {"Authorization": f"Bearer {READER_TOKEN}"})
+        assert answer.status == 200
+    assert_in_time(lambda: sum(answered_by_replicas(project).values()) == sum(before.values()) + REQUESTS)
+    return sorted(count - before[replica] for replica, count in answered_by_replicas(project).items())
+
+
+def answered_by_replicas(project: ComposeProject) -> dict[str, int]:
+    """How many requests for the languages each replica of repo-service has answered so far."""
+    return {
+        replica["Name"]: sum(
+            '"request.answered"' in line and '"/trending-languages"' in line for line in project.log_of(replica)
+        )
+        for replica in project.containers("repo-service")
+    }
 
 
 def test_migrations_are_applied_once_however_often_it_is_brought_up(project: ComposeProject) -> None:

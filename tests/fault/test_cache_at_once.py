@@ -15,6 +15,7 @@ from github_client.lifetimes import LIFETIMES
 from github_client.rest import fetch_repository
 from service_kit.database import POOL_LIMIT
 from service_kit.errors import Forbidden, Unavailable, UpstreamTimeout
+from service_kit.patience import begin_waiting
 from tests.fakes.changing_github import ChangingGitHub
 from tests.fakes.clock import SimulatedClock
 from tests.fakes.github_objects import repository
@@ -136,6 +137,21 @@ async def test_who_waits_behind_slow_replicas_is_answered_before_the_gateway_giv
         taken = await asyncio.gather(*(seconds_until_told(cached) for cached in (first, second, third)))
         assert len(github.asked) > 1
         assert max(taken) < 1.5
+
+
+async def test_who_waits_less_is_told_sooner_and_the_fetch_goes_on_for_others(
+    github: ChangingGitHub, database_url: str
+) -> None:
+    """The gateway has spent most of its time on a replica that hung."""
+    async with replica(github.url, database_url, SimulatedClock()) as cached:
+        github.hold()
+        begin_waiting("1200")
+        with pytest.raises(UpstreamTimeout):
+            await fetch(cached, NAMES[0])
+        begin_waiting(None)
+        github.let_go()
+        assert await fetch(cached, NAMES[0]) == NAMES[0]
+        assert len(github.asked) == 1
 
 
 async def test_what_github_refuses_to_show_is_not_asked_for_with_each_request(

@@ -49,7 +49,16 @@ def test_connection_cannot_name_what_the_gateway_adds() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "X-Request-Id"]
+    "name",
+    [
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Request-Id",
+        "X-Request-Timeout-Ms",
+    ],
 )
 def test_a_caller_cannot_pretend_to_be_a_proxy(name: str) -> None:
     assert passed_on((name, "pretended"), (name.lower(), "again")) == {}

@@ -23,7 +23,9 @@ _HOP_BY_HOP = frozenset(
     }
 )
 # Made anew for the next hop, or nothing that a caller can know.
-_NOT_FROM_CALLERS = frozenset({"content-length", "expect", "forwarded", "host", "x-real-ip", "x-request-id"})
+_NOT_FROM_CALLERS = frozenset(
+    {"content-length", "expect", "forwarded", "host", "x-real-ip", "x-request-id", "x-request-timeout-ms"}
+)
 # `X_Forwarded_For` and its like have passed for their twins with a dash (CVE-2025-64484).
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # What came as bytes that are no UTF-8 is held as surrogates, and cannot be written again.

@@ -37,11 +37,13 @@ from service_kit.errors import (
     UpstreamTimeout,
 )
 from service_kit.metrics import Metrics
+from service_kit.patience import patience_seconds
 
 PATIENCE_SECONDS = 2.0
 """How long a caller waits for the renewal of an old copy; then the copy is answered."""
 ANSWER_SECONDS = 13.0
-"""How long a caller waits where there is no copy, for other replicas and for GitHub; the gateway waits 15 s for us."""
+"""How long a caller waits where there is no copy, for other replicas and for GitHub. The gateway waits 15 s for us, or
+what a first try elsewhere has left of them: then it is less."""
 FETCH_LIMIT = 500
 BEHIND_LIMIT = 50
 """Renewals at once in all, and of those begun for nobody who waits."""
@@ -176,7 +178,7 @@ class CachedGitHub:
 
     async def _first_copy(self, resource: Resource[T], key: str, caller: Credential | None) -> Copy:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(patience_seconds(ANSWER_SECONDS)):
                 return await asyncio.shield(self._flight(resource, key, caller, None, "people").first_copy)
         except TimeoutError as error:
             raise UpstreamTimeout("GitHub's answer did not come in time.") from error

@@ -10,6 +10,8 @@ from service_kit.alerts import ALERTS
 from service_kit.errors import ServiceError, problem_response
 from service_kit.health import CHECKS, get_live, get_ready
 from service_kit.metrics import METRICS, Metrics, get_metrics
+from service_kit.patience import HEADER as TIMEOUT_HEADER
+from service_kit.patience import begin_waiting
 from service_kit.request_id import HEADER, begin_request
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -33,6 +35,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     """Give the request its id and, when it is over, its one canonical line (never its query: tokens travel there)."""
     started = time.perf_counter()
     request_id = begin_request(request.headers.get(HEADER))
+    begin_waiting(request.headers.get(TIMEOUT_HEADER))
     status = 499  # nginx's number for a caller who left before the answer
     size_bytes = 0
     try:

@@ -20,6 +20,7 @@ from service_kit.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from service_kit.patience import HEADER as TIMEOUT_HEADER
 from service_kit.retry import RetryBudget
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -27,8 +28,6 @@ MOST_TRIES = 3
 RETRIES_PER_REQUEST = 0.2
 RETRIES_SAVED_UP = 100.0
 """By 500 requests: what may be tried again at once when a replica dies with that many under way."""
-TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-"""How long the gateway still waits for the answer's head, in milliseconds."""
 log = structlog.get_logger()
 
 
@@ -103,7 +102,7 @@ class Hop:
                 following = self._choose_after(error, tried, request.method, now, end)
                 if following is None:
                     raise self._named(error) from error
-                log.info("upstream.tried_again", service=self._service, error=error.detail, tries=len(tried))
+                log.info("upstream.tried_again", upstream=self._service, error=error.detail, tries=len(tried))
                 self._retries += 1
                 replica = following
                 may_reuse = False

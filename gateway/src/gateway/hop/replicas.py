@@ -73,7 +73,7 @@ class Replicas:
             known.get(address) or Replica(address, Pool(address, self._tls, self._host), self._judge)
             for address in sorted(addresses)
         )
-        log.info("replicas.changed", service=self._service, addresses=[str(one.address) for one in self._present])
+        log.info("replicas.changed", upstream=self._service, addresses=[str(one.address) for one in self._present])
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -121,5 +121,5 @@ class Replicas:
         if not may_eject(len(self._present), out):
             return False
         replica.health.eject(now)
-        log.warning("replica.ejected", service=self._service, address=str(replica.address), reason=reason)
+        log.warning("replica.ejected", upstream=self._service, address=str(replica.address), reason=reason)
         return True
