@@ -14,7 +14,6 @@ from benchmarks.cache_memory import measure_cache_memory
 from benchmarks.driver import UnexpectedAnswer
 from benchmarks.gateway.measure import measure_gateway
 from benchmarks.hit import measure_hit
-from benchmarks.hop import measure_hop
 from benchmarks.memory import measure_memory
 from benchmarks.quota import measure_quota
 from benchmarks.stampede import measure_stampede
@@ -27,7 +26,6 @@ from local.postgres_programs import PostgresError
 WHAT = {
     "start": "seconds until each process, and the whole, is ready",
     "memory": "what each process keeps while idle",
-    "hop": "requests a second, latency and CPU time, through the gateway and beside it",
     "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
     "gateway": "beside nginx, Flask and aiohttp, on one core: rates, latencies, memory (a quarter of an hour)",
@@ -78,13 +76,10 @@ async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int) 
     with Ground() as ground:
         if "start" in names:
             print(await measure_start(ground, rounds or 3), flush=True)
-        if "memory" in names or "hop" in names:
+        if "memory" in names:
             say("starting the system")
             async with ground.running_system() as system:
-                if "memory" in names:
-                    print(await measure_memory(system), flush=True)
-                if "hop" in names:
-                    print(await measure_hop(system, rounds or 5), flush=True)
+                print(await measure_memory(system), flush=True)
         if "gateway" in names:
             print(await measure_gateway(ground, rounds or 5, soak_seconds), flush=True)
         if "quota" in names:

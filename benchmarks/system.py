@@ -32,8 +32,6 @@ class NotReady(Exception):
 class RunningSystem:
     """What runs, and how long each process took from its start to its readiness (migrations: to their end)."""
 
-    gateway_url: str
-    repo_service_url: str
     ready_seconds: dict[str, float] = field(default_factory=dict)
     whole_seconds: float = 0.0
     process_ids: dict[str, int] = field(default_factory=dict)
@@ -70,9 +68,7 @@ class Ground:
         """Start in the order of `make run`, stop in the reverse one; no GitHub. Raises NotReady, PostgresError."""
         (gateway_port,) = stack.free_ports(1)
         inner = stack.wegit({**_settings(NOWHERE), "GATEWAY_PORT": str(gateway_port)}, self._cluster.url)
-        services = {process.name: process for stage in inner for process in stage}
-        system = RunningSystem(f"http://{stack.LOOPBACK}:{gateway_port}", _url(services["repo-service"]))
-        async with self.running(inner, system):
+        async with self.running(inner, RunningSystem()) as system:
             yield system
 
     @asynccontextmanager
@@ -90,7 +86,7 @@ class Ground:
         made = [stack.wegit(told, self._cluster.url) for _ in range(count)]  # each with free ports of its own
         services = [next(process for process in inner if process.name == "repo-service") for _, inner, _ in made]
         named = [replace(process, name=f"{process.name} {place}") for place, process in enumerate(services, 1)]
-        async with self.running([migrations, [github, *named, *beside]], RunningSystem("", "")) as running:
+        async with self.running([migrations, [github, *named, *beside]], RunningSystem()) as running:
             urls = [_url(process) for process in named]
             yield Replicas(urls, _url_of_port(github_port), self._cluster.url, running.process_ids)
 
@@ -98,7 +94,7 @@ class Ground:
     async def running_postgres(self) -> AsyncIterator[str]:
         """Postgres alone, migrated; its URL. Raises NotReady, PostgresError."""
         migrations = stack.wegit({**_settings(NOWHERE), "GATEWAY_PORT": "9"}, self._cluster.url)[0]
-        async with self.running([migrations], RunningSystem("", "")):
+        async with self.running([migrations], RunningSystem()):
             yield self._cluster.url
 
     @asynccontextmanager

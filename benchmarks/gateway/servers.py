@@ -81,7 +81,7 @@ async def running_servers(
     pinned = [_pinned(process, cores) for process in made]
     command = ["-m", "benchmarks.gateway.upstream", str(ports[UPSTREAM])]
     upstream_process = _process(UPSTREAM, [sys.executable, *command], ports[UPSTREAM])
-    async with ground.running([[upstream_process], pinned], RunningSystem("", "")) as running:
+    async with ground.running([[upstream_process], pinned], RunningSystem()) as running:
         started = {name for name in ports if name.removesuffix(" proxy") in running.process_ids}
         urls = {name: f"http://{stack.LOOPBACK}:{ports[name]}" for name in started}
         yield Servers(urls, running.process_ids, missing)
