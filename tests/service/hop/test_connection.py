@@ -2,10 +2,18 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from gateway.hop import pool
 from gateway.hop.answer import BUFFER_LIMIT_BYTES, HopAnswer
@@ -369,6 +377,44 @@ async def test_closing_ends_what_is_under_way() -> None:
         await until(lambda: upstream.open_connections == 0)
         with pytest.raises(UpstreamUnreachable):
             await sending
+
+
+async def test_a_service_behind_tls_has_to_prove_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    async with raw_upstream(sends(OK), tls=tls) as upstream:
+        url = f"https://127.0.0.1:{upstream.port}"
+        async with hop_to(url) as hop:
+            with pytest.raises(UpstreamUnreachable):
+                await get(hop)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with hop_to(url) as hop:
+            assert [await get(hop) for _ in range(3)] == [b"[]"] * 3
+        assert upstream.asked == 3
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody but itself vouches for, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "certificate.pem", folder / "key.pem"
 
 
 async def test_what_a_replica_did_can_be_told() -> None:

@@ -251,6 +251,8 @@ async def test_retries_stay_within_their_budget_when_nothing_answers() -> None:
             upstream.behave = BREAKS
         assert await ask_many(replicas, 400, at_once=20) == 0
         assert sum(replicas.asked) <= 400 * 1.2 + 10
+        assert replicas.hop.retries == sum(replicas.asked) - 400
+        assert replicas.hop.retries_left < 1
 
 
 async def test_what_was_sent_and_may_not_be_repeated_is_not() -> None:

@@ -70,6 +70,11 @@ class Hop:
         """All tries so far beyond each request's first."""
         return self._retries
 
+    @property
+    def retries_left(self) -> float:
+        """How many the budget would bear just now."""
+        return self._budget.balance
+
     def replicas(self) -> list[ReplicaState]:
         """Each replica as it is now."""
         now = asyncio.get_running_loop().time()
