@@ -46,6 +46,8 @@ FROM database AS notifier-service
 COPY notifier-service/pyproject.toml /build/notifier-service/
 RUN pip install "/build/notifier-service[alerts]"
 COPY service-kit/src notifier-service/src ./
+# For the command `notifier`: a console script, unlike `python -m`, does not look into the working directory.
+ENV PYTHONPATH=/app
 USER 10001:10001
 CMD ["python", "-m", "notifier_service"]
 

@@ -1,7 +1,7 @@
 """What operators do to the queue: hurry, cancel, replay, purge, pause and resume, send a test."""
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
@@ -13,6 +13,14 @@ CHUNK = 500
 """Dead letters moved by one statement: each stays far below the time-out, and progress can be shown."""
 
 QUERIES = read_queries(__file__)
+
+
+class Pausable(StrEnum):
+    """What can be paused."""
+
+    CHANNEL = "channel"
+    ENDPOINT = "endpoint"
+    SCHEDULE = "schedule"
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +78,10 @@ class Steering:
         ):
             yield count
 
-    async def pause(self, kind: Literal["channel", "endpoint", "schedule"], name: str, *, paused: bool) -> None:
+    async def pause(self, kind: Pausable, name: str, *, paused: bool) -> None:
         """Pause or resume; an endpoint is named by its id. Raises NotFound."""
-        if not await self._database.fetch_all(QUERIES[f"pause_{kind}"], {"name": name, "paused": paused}):
-            raise NotFound(f"There is no {kind} {name}.")
+        if not await self._database.fetch_all(QUERIES[f"pause_{kind.value}"], {"name": name, "paused": paused}):
+            raise NotFound(f"There is no {kind.value} {name}.")
 
     async def send_test(self, endpoint_id: int) -> int:
         """Enqueue a test message to an endpoint; return its notification's id. Raises NotFound."""

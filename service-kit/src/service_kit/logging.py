@@ -3,7 +3,7 @@
 import logging
 import sys
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
@@ -15,11 +15,19 @@ from service_kit.request_id import current_request_id
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure_logging(service: str, *, level: str = "info", log_format: Literal["json", "console"] = "json") -> None:
-    """Send every event, ours and those of the standard-library loggers, to standard output, one redacted line each.
+def configure_logging(
+    service: str,
+    *,
+    level: str = "info",
+    log_format: Literal["json", "console"] = "json",
+    output: TextIO | None = None,
+) -> None:
+    """Send every event, ours and those of the standard-library loggers, to `output`, one redacted line each.
 
-    Times are UTC, ISO 8601. The redaction works on the rendered line, so that nothing reaches the output around it.
+    Without `output` that is standard output. Times are UTC, ISO 8601. The redaction works on the rendered line, so that
+    nothing reaches the output around it.
     """
+    output = output or sys.stdout
 
     def add_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
@@ -30,7 +38,7 @@ def configure_logging(service: str, *, level: str = "info", log_format: Literal[
         render = structlog.processors.JSONRenderer(serializer=_dump)
     else:
         render = structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     processors: list[Any] = [
         add_request_id,
@@ -43,7 +51,7 @@ def configure_logging(service: str, *, level: str = "info", log_format: Literal[
     structlog.configure(
         processors=[*processors, render, _redact_line],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(output.buffer),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
