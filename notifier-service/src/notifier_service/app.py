@@ -68,5 +68,5 @@ def make_app(settings: NotifierSettings) -> web.Application:
             yield
 
     checks = app[CHECKS]
-    app.cleanup_ctx.extend([deliveries, subscriptions, digests, dead_letters])
+    app.cleanup_ctx.extend([settings_endpoints, deliveries, subscriptions, digests, dead_letters])
     return app
