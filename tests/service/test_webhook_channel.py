@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
+from notifier_service.channels import posting
 from notifier_service.channels.webhook import Webhook, check_url
 from notifier_service.guarded_connector import open_guarded_session
 from notifier_service.models import Answer, Claimed, Delivered, Endpoint, Rejected, Unreachable
@@ -98,11 +99,25 @@ async def test_passing_status_is_for_later(channel: Webhook, receiver: FakeWebho
     assert receiver.url not in str(unreachable.value)
 
 
-async def test_long_answer_is_not_read_and_changes_nothing(channel: Webhook, receiver: FakeWebhook) -> None:
-    receiver.will_answer(Answers(200, body=b"x" * 10_000_000), Answers(200, endless=True))
+async def test_answer_is_read_no_further_than_its_limit_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, channel: Webhook, receiver: FakeWebhook
+) -> None:
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 3600.0)
+    receiver.will_answer(Answers(200, endless=True))
 
-    assert await channel.send(claimed(receiver.url)) == Delivered(200)
-    assert await channel.send(claimed(receiver.url)) == Delivered(200)
+    async with asyncio.timeout(5):
+        assert await channel.send(claimed(receiver.url)) == Delivered(200)
+
+
+async def test_answer_that_does_not_end_in_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, channel: Webhook, receiver: FakeWebhook
+) -> None:
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(posting, "ANSWER_LIMIT_BYTES", 10**12)
+    receiver.will_answer(Answers(200, endless=True))
+
+    async with asyncio.timeout(5):
+        assert await channel.send(claimed(receiver.url)) == Delivered(200)
 
 
 async def test_receiver_that_hangs_is_left_at_the_deadline(
