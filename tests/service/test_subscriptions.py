@@ -219,6 +219,16 @@ async def test_what_is_given_in_a_change_is_changed_and_the_rest_stays(api: Api,
     assert (await api.ask("GET", path))[1]["data"] == changed
 
 
+async def test_subscription_that_the_settings_made_can_be_paused(api: Api, tables: QueueDatabase) -> None:
+    [(id_,)] = tables.rows(
+        "with new as (insert into endpoint (name, channel) values ('settings:x', 'slack') returning id)"
+        " insert into subscription (endpoint_id, topic) select id, 'alert' from new returning id"
+    )
+    status, answer = await api.ask("PATCH", f"/v1/subscriptions/{id_}", {"paused": True})
+
+    assert (status, answer["data"]["paused"], answer["data"]["languages"]) == (200, True, [])
+
+
 async def test_digest_knows_when_it_comes_and_keeps_that_until_its_hour_changes(
     api: Api, webhook: FakeWebhook, tables: QueueDatabase
 ) -> None:

@@ -258,7 +258,8 @@ def _columns(wish: Wish) -> dict[str, Any]:
 
 def _shown(row: Row) -> Subscription:
     values = [*row[:16], ShownEndpoint(*row[16:])]
-    values[2] = [language or ALL_LANGUAGES for language in values[2]]
+    is_of_trending = values[1].startswith("trending.")
+    values[2] = [language or ALL_LANGUAGES for language in values[2]] if is_of_trending else []
     values[9] = WEEKDAYS[values[9] - 1] if values[9] else None
     return Subscription(*values)
 
