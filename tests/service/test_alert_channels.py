@@ -13,13 +13,14 @@ from notifier_service.channels import REGISTRY, alerts
 from notifier_service.channels.alerts import Alerts, open_alerts
 from notifier_service.channels.channel import Means
 from notifier_service.channels.slack import Slack, open_slack
-from notifier_service.models import Answer, Claimed, Delivered, Endpoint, Skipped, Unreachable
+from notifier_service.models import Answer, Claimed, Delivered, Endpoint, Rejected, Skipped, Unreachable
 from notifier_service.settings import NotifierSettings
 from notifier_service.settings_endpoints import SettingsEndpoints
 from service_kit.database import Database
 from service_kit.metrics import Metrics
 from tests.fakes.mail import FakeMail, fake_mail
 from tests.fakes.slack import BROKEN, FakeSlack, fake_slack
+from tests.fakes.slack import Answer as SlackAnswer
 from tests.queue_database import QueueDatabase
 
 KEY = SecretStr("a secret key that is long enough to be one")
@@ -146,6 +147,27 @@ async def test_place_that_the_settings_do_not_name_any_more_is_skipped(channel: 
     endpoint = Endpoint(7, "alerts", None, None, {}, "en", "settings:alerts:000000000000")
 
     assert await channel.send(claimed(endpoint)) == Skipped("its URL is not in ALERT_URLS")
+
+
+async def test_subscribers_slack_may_not_be_inside_and_the_operator_s_may(
+    slack_channel: Slack, slack: FakeSlack
+) -> None:
+    subscribers = Endpoint(8, "slack", SecretStr(slack.url), None, {}, "en")
+    operators = Endpoint(7, "slack", None, None, {}, "en", "settings:slack")
+
+    assert await slack_channel.send(claimed(subscribers)) == Rejected("the address is not on the public internet")
+    assert slack.received == []
+    assert await slack_channel.send(claimed(operators)) == Delivered(200)
+
+
+@pytest.mark.parametrize(("reason", "is_gone"), [("no_service", True), ("channel_is_archived", True), ("x", False)])
+async def test_slack_that_is_gone_is_told_nothing_more(
+    slack_channel: Slack, slack: FakeSlack, tables: QueueDatabase, reason: str, is_gone: bool
+) -> None:
+    slack.will_answer(SlackAnswer(404, reason))
+
+    answer = await slack_channel.send(claimed(slack_endpoint(tables)))
+    assert answer == Rejected(f"slack answered 404: {reason}", 404, disable_endpoint=is_gone)
 
 
 def waiting_alerts(tables: QueueDatabase, count: int) -> list[int]:

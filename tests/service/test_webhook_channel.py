@@ -13,7 +13,7 @@ from notifier_service.guarded_connector import open_guarded_session
 from notifier_service.models import Answer, Claimed, Delivered, Endpoint, Rejected, Unreachable
 from notifier_service.standard_webhooks import new_secret, rotated
 from service_kit.metrics import Metrics
-from tests.fakes.webhook import SECRET, FakeWebhook, fake_webhook
+from tests.fakes.webhook import PATH, SECRET, FakeWebhook, fake_webhook
 from tests.fakes.webhook import Answer as Answers
 
 
@@ -118,6 +118,30 @@ async def test_answer_that_does_not_end_in_time_changes_nothing(
 
     async with asyncio.timeout(5):
         assert await channel.send(claimed(receiver.url)) == Delivered(200)
+
+
+async def test_answer_that_begins_in_time_counts_even_if_its_body_does_not_end_in_time(
+    monkeypatch: pytest.MonkeyPatch, channel: Webhook, receiver: FakeWebhook
+) -> None:
+    monkeypatch.setattr(Webhook, "timeout_seconds", 0.5)
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 3600.0)
+    monkeypatch.setattr(posting, "ANSWER_LIMIT_BYTES", 10**12)
+    receiver.will_answer(Answers(200, endless=True))
+
+    async with asyncio.timeout(5):
+        assert await channel.send(claimed(receiver.url)) == Delivered(200)
+
+
+async def test_neither_address_nor_secret_is_in_the_log(
+    capsys: pytest.CaptureFixture[str], channel: Webhook, receiver: FakeWebhook
+) -> None:
+    receiver.will_answer(Answers(500, body=receiver.url.encode()))
+    with pytest.raises(Unreachable):
+        await channel.send(claimed(receiver.url))
+
+    logged = capsys.readouterr().out
+    assert "upstream.answered" in logged
+    assert not any(secret in logged for secret in (PATH, SECRET))
 
 
 async def test_receiver_that_hangs_is_left_at_the_deadline(

@@ -17,7 +17,7 @@ from service_kit.errors import UpstreamFault
 ANSWER_LIMIT_BYTES = 16 * 1024
 """What is read of an answer; of a longer one the connection is closed instead."""
 ANSWER_SECONDS = 2.0
-"""How long an answer's body may take once its status is known."""
+"""How long an answer's body may take once its status is known, within the call's own time."""
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "WeGit"}
 _PASSING_STATUSES = frozenset({408, 425, 429})
 
@@ -39,9 +39,9 @@ async def post(
 ) -> Posted:
     """Post JSON once, following no redirect. Raises Unreachable and Forbidden; neither quotes the URL."""
     try:
-        with deadline(timeout_seconds):
+        with deadline(timeout_seconds) as end:
             async with session.post(url, data=body, headers={**_HEADERS, **headers}, allow_redirects=False) as response:
-                return Posted(response.status, response.headers, await _beginning(response))
+                return Posted(response.status, response.headers, await _beginning(response, end))
     except UpstreamFault as error:
         if was_forbidden(error):
             raise Forbidden("the address is not on the public internet") from None
@@ -67,11 +67,11 @@ def judge(who: str, posted: Posted, reason: str = "") -> Answer:
     return Rejected(said, status, disable_endpoint=status == 410)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse, end: float) -> bytes:
     """The status is known: whatever goes wrong with the body does not change what became of the message."""
     read = bytearray()
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + ANSWER_SECONDS, end)):
             async for chunk in response.content.iter_any():
                 read += chunk
                 if len(read) > ANSWER_LIMIT_BYTES:
