@@ -35,6 +35,7 @@ create table endpoint (
     burst smallint not null default 1 check (burst > 0),
     slot_at timestamptz not null default '-infinity',
     blocked_until timestamptz,
+    released_at timestamptz not null default '-infinity',
     failures smallint not null default 0,
     version integer not null default 1,
     created_at timestamptz not null default now()
@@ -57,12 +58,15 @@ comment on column endpoint.paused is 'An operator''s stop: its deliveries are he
 comment on column endpoint.rate_per_second is 'How many it takes a second, over all replicas; null: any number.';
 comment on column endpoint.burst is 'How many at once after a rest.';
 comment on column endpoint.slot_at is 'When its next slot would begin at a steady rate (GCRA''s theoretical arrival time); one cell for all replicas.';
-comment on column endpoint.blocked_until is 'Left alone until then: it said so (Retry-After), or it failed time after time.';
+comment on column endpoint.blocked_until is 'Left alone until then: it said so (Retry-After), or it failed time after time. Past, it says that held deliveries may be let go.';
+comment on column endpoint.released_at is 'When some of its held deliveries were last let go: by one replica at a time, and no faster than it can show how it takes them.';
 comment on column endpoint.failures is 'Failed tries in a row, whichever deliveries they were of: each makes the next rest longer.';
 comment on column endpoint.version is 'Counts changes of what workers keep decrypted; whoever changes that counts it up.';
 comment on column endpoint.created_at is 'For whoever looks.';
 
 create unique index endpoint_address on endpoint (owner, channel, address_digest) where address_digest is not null;
+
+create index endpoint_blocked on endpoint (blocked_until) where blocked_until is not null;
 
 create table subscription (
     id bigint generated always as identity primary key,
@@ -174,7 +178,8 @@ create table worker (
     version text not null,
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now(),
-    draining boolean not null default false
+    draining boolean not null default false,
+    died_at timestamptz
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 comment on table worker is 'Processes that deliver; one beat a process tells that all it holds is in good hands.';
@@ -185,6 +190,7 @@ comment on column worker.version is 'What it runs, while a new version is rolled
 comment on column worker.started_at is 'For whoever looks.';
 comment on column worker.seen_at is 'Its last beat; when that is too long ago its deliveries are taken from it.';
 comment on column worker.draining is 'It is stopping and claims no more.';
+comment on column worker.died_at is 'When it was taken for dead and its deliveries from it; should it yet live, it must begin anew. Kept for a minute.';
 
 create table schedule (
     name text primary key check (name <> ''),
@@ -223,13 +229,13 @@ create table delivery (
     created_at timestamptz not null default now(),
     lease_until timestamptz,
     worker integer,
-    attempt smallint not null default 0,
+    attempt integer not null default 0,
     failures smallint not null default 0,
     has_slot boolean not null default false,
     state text collate "C" not null default 'ready' check (state in ('ready', 'running', 'held')),
     channel text collate "C" not null,
     last_error text,
-    check ((state = 'running') = (lease_until is not null and worker is not null))
+    check (state <> 'running' or lease_until is not null and worker is not null)
 ) with (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0,
@@ -247,7 +253,7 @@ comment on column delivery.endpoint_id is 'Where to. No foreign key, for the sam
 comment on column delivery.run_at is 'Not before this: now for a new one, later after a failure, its slot where the endpoint has a rate.';
 comment on column delivery.created_at is 'For how long it has been on its way.';
 comment on column delivery.lease_until is 'A worker that has neither finished nor renewed by then is taken for stuck, and the row is ready again.';
-comment on column delivery.worker is 'Who has it (worker.id): what is held by one that is no longer seen is ready again.';
+comment on column delivery.worker is 'Who has it (worker.id), or had it last: what runs at one that is no longer seen is ready again.';
 comment on column delivery.attempt is 'How often it was claimed. Never counted down: it is the fence that keeps a late worker from finishing a newer try.';
 comment on column delivery.failures is 'How many tries count against it. What the receiver put off (Retry-After) and what was handed back unsent do not.';
 comment on column delivery.has_slot is 'run_at is a slot of the endpoint''s rate that is reserved for it.';
@@ -280,7 +286,7 @@ create table delivery_record (
     endpoint_id bigint,
     duration_ms integer,
     worker integer,
-    attempt smallint not null,
+    attempt integer not null,
     http_status smallint,
     outcome text collate "C" not null
         check (outcome in ('delivered', 'skipped', 'failed', 'limited', 'lost', 'dead', 'expired', 'cancelled')),
@@ -340,7 +346,7 @@ create table dead_letter (
     message_id bigint not null,
     endpoint_id bigint not null,
     channel text collate "C" not null,
-    attempt smallint not null,
+    attempt integer not null,
     created_at timestamptz not null,
     reason text not null,
     died_at timestamptz not null default now(),

@@ -50,10 +50,13 @@ class QueueDatabase:
         """Make every waiting delivery due now."""
         self.rows("update delivery set run_at = now() where state = 'ready'")
 
-    def expire_leases(self, *, of: str = "state = 'running'") -> None:
-        """Let leases run out; when this returns, Postgres has run for long enough for a rescue."""
-        self.rows(f"update delivery set lease_until = now() - interval '1 s' where {of}")
+    def wait_past_start(self) -> None:
+        """When this returns, Postgres has run for long enough for a rescue."""
         self.rows("select pg_sleep(greatest(0, extract(epoch from pg_postmaster_start_time() - now()) + 3.1))")
+
+    def free_slots(self) -> None:
+        """Let every endpoint take any number of messages at once."""
+        self.rows("update endpoint set rate_per_second = null")
 
     def outcomes(self) -> list[str]:
         """The outcome of each try, oldest first."""

@@ -113,6 +113,7 @@ async def test_stopped_notifier_leaves_its_rows_to_others_at_once(
     database_url: str, slack: FakeSlack, start: Start
 ) -> None:
     tables = QueueDatabase(database_url)
+    tables.free_slots()
     notifier = start(database_url)
     await notifier.becomes(ready=True)
     for number in range(50):

@@ -7,11 +7,10 @@ from typing import Any
 
 import psycopg2.extras
 import pytest
-from pydantic import SecretStr
 
-from notifier_service import queue as queue_module
-from notifier_service.queue import Queue
-from service_kit.database import Database
+from notifier_service import fan_out as fan_out_module
+from notifier_service.fan_out import FanOut
+from tests.fakes.queue_worker import queue_worker
 from tests.queue_database import QueueDatabase
 
 PAGE = {"section": "repositories", "since": "daily", "language_slug": "rust", "spoken_language_code": ""}
@@ -32,11 +31,9 @@ def tables(database_url: str) -> QueueDatabase:
 
 
 @pytest.fixture
-async def queue(database_url: str) -> AsyncIterator[Queue]:
-    database = Database(SecretStr(database_url), "test")
-    await database.open()
-    yield Queue(database)
-    await database.close()
+async def queue(database_url: str) -> AsyncIterator[FanOut]:
+    async with queue_worker(database_url) as worker:
+        yield worker.fan_out
 
 
 def subscribe(
@@ -66,9 +63,8 @@ def tell(
     )
 
 
-async def fan_out(queue: Queue) -> None:
-    while await queue.fan_out() is not None:
-        pass
+async def fan_out(queue: FanOut) -> None:
+    await queue.fan_out()
 
 
 def told(tables: QueueDatabase) -> list[int]:
@@ -115,7 +111,7 @@ def changed(body: dict[str, Any], **members: Any) -> dict[str, Any]:
     ],
 )
 async def test_trending_is_told_to_those_whose_filter_lets_it_through(
-    tables: QueueDatabase, queue: Queue, subscription: dict[str, Any], body: dict[str, Any], is_told: bool
+    tables: QueueDatabase, queue: FanOut, subscription: dict[str, Any], body: dict[str, Any], is_told: bool
 ) -> None:
     endpoint = subscribe(tables, **subscription)
     tell(tables, body)
@@ -128,7 +124,7 @@ async def test_trending_is_told_to_those_whose_filter_lets_it_through(
     ("repository", "is_told"), [("rust-lang/cargo", True), ("rust-lang/rust", False), (None, True)]
 )
 async def test_release_is_told_to_those_who_watch_the_repository(
-    tables: QueueDatabase, queue: Queue, repository: str | None, is_told: bool
+    tables: QueueDatabase, queue: FanOut, repository: str | None, is_told: bool
 ) -> None:
     endpoint = subscribe(tables, "release.published", repository=repository)
     tell(tables, RELEASED, "release.published", "release:rust-lang/cargo@1")
@@ -137,7 +133,7 @@ async def test_release_is_told_to_those_who_watch_the_repository(
     assert told(tables) == ([endpoint] if is_told else [])
 
 
-async def test_nobody_is_told_the_same_thing_twice(tables: QueueDatabase, queue: Queue) -> None:
+async def test_nobody_is_told_the_same_thing_twice(tables: QueueDatabase, queue: FanOut) -> None:
     endpoint = subscribe(tables, languages=["", "rust"])
     subscribe(tables, endpoint=endpoint, languages=["", "rust"], since="weekly")
     tell(tables, subject="repository:rust-lang/cargo")
@@ -148,7 +144,7 @@ async def test_nobody_is_told_the_same_thing_twice(tables: QueueDatabase, queue:
     assert told(tables) == [endpoint]
 
 
-async def test_a_subscriber_of_two_matching_filters_gets_one_delivery(tables: QueueDatabase, queue: Queue) -> None:
+async def test_a_subscriber_of_two_matching_filters_gets_one_delivery(tables: QueueDatabase, queue: FanOut) -> None:
     endpoint = subscribe(tables, languages=["rust"])
     subscribe(tables, endpoint=endpoint, languages=["rust"], minimum_period_stars=10)
     tell(tables)
@@ -157,7 +153,7 @@ async def test_a_subscriber_of_two_matching_filters_gets_one_delivery(tables: Qu
     assert told(tables) == [endpoint]
 
 
-async def test_others_are_told_what_one_has_been_told(tables: QueueDatabase, queue: Queue) -> None:
+async def test_others_are_told_what_one_has_been_told(tables: QueueDatabase, queue: FanOut) -> None:
     first = subscribe(tables, languages=["rust"])
     tell(tables, subject="repository:rust-lang/cargo")
     await fan_out(queue)
@@ -168,7 +164,7 @@ async def test_others_are_told_what_one_has_been_told(tables: QueueDatabase, que
     assert told(tables) == [first, second]
 
 
-async def test_who_wants_a_digest_is_told_nothing_at_once(tables: QueueDatabase, queue: Queue) -> None:
+async def test_who_wants_a_digest_is_told_nothing_at_once(tables: QueueDatabase, queue: FanOut) -> None:
     for topic in ("trending.entered", "trending.digest"):
         subscribe(tables, topic, languages=["rust"], mode="daily", digest_hour=8, next_digest_at="infinity")
     tell(tables)
@@ -179,9 +175,10 @@ async def test_who_wants_a_digest_is_told_nothing_at_once(tables: QueueDatabase,
 
 
 async def test_filters_that_leave_little_do_not_end_a_fan_out_early(
-    tables: QueueDatabase, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    tables: QueueDatabase, queue: FanOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_module, "FAN_OUT_CHUNK", 3)
+    monkeypatch.setattr(fan_out_module, "WIDE", (1, 3))
+    monkeypatch.setattr(fan_out_module, "DEEP", (1, 3))
     endpoints = [subscribe(tables, languages=["rust" if number % 5 == 4 else "go"]) for number in range(20)]
     tell(tables)
     await fan_out(queue)
@@ -189,7 +186,7 @@ async def test_filters_that_leave_little_do_not_end_a_fan_out_early(
     assert told(tables) == endpoints[4::5]
 
 
-async def test_quiet_hours_put_a_delivery_off_until_they_end(tables: QueueDatabase, queue: Queue) -> None:
+async def test_quiet_hours_put_a_delivery_off_until_they_end(tables: QueueDatabase, queue: FanOut) -> None:
     [(now,)] = tables.rows("select now() at time zone 'UTC'")
     quiet = {"quiet_from": (now - timedelta(hours=1)).time(), "quiet_until": (now + timedelta(hours=1)).time()}
     asleep = subscribe(tables, languages=["rust"], **quiet)

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
 from notifier_service import alert_storm
-from notifier_service import worker as worker_module
+from notifier_service import dispatcher as dispatcher_module
 from notifier_service.app import make_app
 from notifier_service.channels import slack as slack_module
-from notifier_service.retry import MOST_ATTEMPTS
+from notifier_service.retry import MOST_FAILURES
 from notifier_service.settings import NotifierSettings
 from notifier_service.wording import word
 from notifier_service.wording.parts import Wording
@@ -174,7 +174,7 @@ async def test_what_fails_too_often_is_given_up(notifier: Client, slack: FakeSla
     slack.otherwise = BROKEN
     tables.enqueue()
     await eventually(tables.outcomes)
-    tables.rows("update delivery set attempt = %s, run_at = now()", (MOST_ATTEMPTS - 1,))
+    tables.rows("update delivery set failures = %s, run_at = now()", (MOST_FAILURES - 1,))
     await eventually(lambda: tables.outcomes() == ["failed", "dead"])
 
     assert tables.rows("select * from delivery") == []
@@ -186,12 +186,12 @@ async def test_limit_is_obeyed_for_the_whole_channel(notifier: Client, slack: Fa
     tables.enqueue(1)
     await eventually(tables.outcomes)
     tables.enqueue(2)
-    await eventually(lambda: len(slack.taken) == 2)
+    await eventually(lambda: len(slack.taken) == 2, 10)
 
     refused, *taken = slack.received
     assert refused.status == 429
     assert [one.at - refused.at >= 2.0 for one in taken] == [True, True]
-    await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "delivered", "failed"])
+    await eventually(lambda: sorted(tables.outcomes()) == ["delivered", "delivered", "limited"])
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ async def test_end_waits_for_what_is_under_way(
 async def test_end_hands_back_what_does_not_finish(
     monkeypatch: pytest.MonkeyPatch, database_url: str, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
-    monkeypatch.setattr(worker_module, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(dispatcher_module, "GRACE_SECONDS", 0.2)
     slack.will_answer(HANGS)
     runner = make_runner(make_app(settings_for(database_url, slack)))
     await runner.setup()
@@ -350,12 +350,13 @@ async def test_end_hands_back_what_does_not_finish(
     await runner.cleanup()
 
     assert time.monotonic() - started < 2
-    assert tables.rows("select state, attempt, worker from delivery") == [("ready", 1, None)]
+    assert tables.rows("select state, attempt from delivery") == [("ready", 1)]
 
 
 async def test_two_notifiers_share_the_work_without_a_duplicate(
     start: Start, database_url: str, slack: FakeSlack, tables: QueueDatabase
 ) -> None:
+    tables.free_slots()
     await start(settings_for(database_url, slack))
     await start(settings_for(database_url, slack))
     for number in range(100):

@@ -1,25 +1,17 @@
-"""The queue's statements and the function that feeds it, on a real Postgres."""
+"""Into the queue and out of it, as far as a claim: a statement at a time, on a real Postgres."""
 
 import asyncio
-import json
 import select
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import pairwise
 
 import psycopg2
 import pytest
-from pydantic import SecretStr
 
-from notifier_service.models import Claimed
-from notifier_service.queue import QUERIES, Queue
-from notifier_service.retry import MOST_ATTEMPTS, Step
-from service_kit.database import Database
+from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase
-from tests.throwaway_postgres import ThrowawayPostgres
-
-DELIVERED = Step("delivered", 200)
 
 
 @pytest.fixture
@@ -28,30 +20,25 @@ def tables(database_url: str) -> QueueDatabase:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(SecretStr(database_url), "test")
-    await database.open()
-    yield database
-    await database.close()
+async def worker(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
 
 
 @pytest.fixture
-def queue(database: Database) -> Queue:
-    return Queue(database)
+async def other(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
 
 
-async def fan_out(queue: Queue) -> None:
-    """Until every message has its deliveries."""
-    while await queue.fan_out() is not None:
-        pass
-
-
-async def test_repeated_dedup_key_counts_occurrences_and_delivers_once(queue: Queue, tables: QueueDatabase) -> None:
+async def test_repeated_dedup_key_counts_occurrences_and_delivers_once(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
     first = tables.rows("select enqueue_notification('alert', '{}', 'k', 2)")
     second = tables.rows("select enqueue_notification('alert', '{}', 'k', 3)")
 
     assert first == second
-    await fan_out(queue)
+    await worker.fan_out.fan_out()
     assert tables.rows("select occurrences from message") == [(5,)]
     assert tables.rows("select channel, state, attempt from delivery") == [("slack", "ready", 0)]
 
@@ -70,9 +57,11 @@ def test_messages_without_a_key_are_never_merged(tables: QueueDatabase) -> None:
     assert tables.rows("select count(*) from fan_out") == [(2,)]
 
 
-async def test_topic_without_a_subscriber_is_stored_and_not_delivered(queue: Queue, tables: QueueDatabase) -> None:
+async def test_topic_without_a_subscriber_is_stored_and_not_delivered(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
     tables.rows("select enqueue_notification('trending.entered', '{}')")
-    await fan_out(queue)
+    await worker.fan_out.fan_out()
 
     assert tables.rows("select topic from message") == [("trending.entered",)]
     assert tables.rows("select * from fan_out") == []
@@ -120,226 +109,257 @@ def test_every_table_and_column_says_why_it_is_there(tables: QueueDatabase) -> N
     assert [name for name, description in said.items() if not description] == []
 
 
-@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
-def test_claim_reads_the_ready_index_however_many_rows_there_are(tables: QueueDatabase, plan_cache_mode: str) -> None:
-    tables.rows("""
-        insert into delivery (message_id, endpoint_id, channel, state, lease_until, worker)
-        select n, 1, 'slack', case when n % 2 = 0 then 'ready' else 'running' end,
-            case when n % 2 = 1 then now() + interval '1 hour' end, case when n % 2 = 1 then 1 end
-        from generate_series(1, 50000) n
+def test_batch_is_enqueued_and_what_is_known_is_left_as_it_is(tables: QueueDatabase) -> None:
+    tables.rows("select enqueue_notification('t', '{}', 'b')")
+    new = tables.rows("""
+        select enqueue_notifications('t', array['{"n": 1}', '{"n": 2}', '{"n": 3}']::jsonb[], array['a', 'b', null])
     """)
-    tables.rows("insert into message (topic, body) select 'alert', '{}' from generate_series(1, 50000)")
-    tables.rows("analyze")
-    claim = QUERIES["claim"]
-    for number, name in enumerate(("channel", "limit", "worker", "lease_seconds"), 1):
-        claim = claim.replace(f"%({name})s", f"${number}")
-    connection = psycopg2.connect(tables.url)
-    cursor = connection.cursor()
-    cursor.execute(f"set plan_cache_mode = {plan_cache_mode}; prepare claim (text, int, int, float8) as {claim}")
-    cursor.execute("explain (format json) execute claim ('slack', 4, 1, 10)")
-    scans = [node for node in _nodes(cursor.fetchone()[0][0]["Plan"]) if node.get("Relation Name") == "delivery"]
-    connection.close()
 
-    used = {(node["Node Type"], node.get("Index Name")) for node in scans if "Scan" in node["Node Type"]}
-    assert ("Index Scan", "delivery_ready") in used
-    assert {kind for kind, _ in used} == {"Index Scan"}, json.dumps(scans, indent=1)
+    assert len(new) == 2
+    assert tables.rows("select body ->> 'n', dedup_key from message order by id") == [
+        (None, "b"),
+        ("1", "a"),
+        ("3", None),
+    ]
+    assert tables.rows("select count(*) from fan_out") == [(3,)]
 
 
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(inner for child in plan.get("Plans", []) for inner in _nodes(child))]
+async def test_crash_between_chunks_of_a_fan_out_repeats_and_skips_nobody(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("""
+        with made as (insert into endpoint (channel) select 'webhook' from generate_series(1, 12000) returning id)
+        insert into subscription (endpoint_id, topic) select id, 'push' from made
+    """)
+    tables.rows("select enqueue_notification('push', '{}')")
+    blocker = psycopg2.connect(tables.url)
+    blocker.cursor().execute("lock table told in access exclusive mode")
+    crashed = asyncio.create_task(worker.fan_out.fan_out())
+    while not tables.rows("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%fan_out%'"):
+        await asyncio.sleep(0.01)
+    crashed.cancel()
+    await asyncio.gather(crashed, return_exceptions=True)
+    tables.rows("""
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where wait_event_type = 'Lock' and query like '%fan_out%' and pid <> pg_backend_pid()
+    """)
+    blocker.close()
+    await other.fan_out.fan_out()
+
+    assert tables.rows("select count(*), count(distinct endpoint_id) from delivery") == [(12000, 12000)]
+    assert tables.rows("select * from fan_out") == []
 
 
-async def test_claim_takes_the_longest_due_and_leaves_what_is_not_due(queue: Queue, tables: QueueDatabase) -> None:
+async def test_claim_takes_the_longest_due_and_leaves_what_is_not_due(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
     for number in range(4):
         tables.enqueue(number)
-    await fan_out(queue)
+    tables.free_slots()
+    await worker.fan_out.fan_out()
     tables.rows("update delivery set run_at = now() - interval '1 hour' where id = 3")
     tables.rows("update delivery set run_at = now() + interval '1 hour' where id = 1")
 
-    assert [one.id for one in await queue.claim("slack", 1)] == [3]
-    assert [one.id for one in await queue.claim("slack", 10)] == [2, 4]
-    assert await queue.claim("another", 10) == []
+    assert [one.id for one in (await worker.claim(1)).ready] == [3]
+    assert sorted(one.id for one in (await worker.claim(10)).ready) == [2, 4]
+    assert (await worker.claim()).moved == 0
 
 
-async def test_claim_counts_the_attempt_and_takes_a_lease(queue: Queue, tables: QueueDatabase) -> None:
+async def test_claim_counts_the_attempt_and_takes_a_lease(worker: QueueWorker, tables: QueueDatabase) -> None:
     tables.enqueue(7)
-    await fan_out(queue)
-    (claimed,) = await queue.claim("slack", 1)
+    [claimed] = (await worker.claim()).ready
 
     assert (claimed.attempt, claimed.occurrences, claimed.body["message"]) == (1, 1, "alert 7")
+    assert (claimed.endpoint.name, claimed.idempotency_key) == ("settings:slack", "msg_1_1")
     assert tables.rows(
-        "select state, attempt, worker, lease_until between now() + '8 s' and now() + '10 s' from delivery"
-    ) == [("running", 1, queue.worker, True)]
+        "select state, attempt, worker, lease_until between now() + '55 s' and now() + '60 s' from delivery"
+    ) == [("running", 1, worker.id, True)]
 
 
-async def test_claim_passes_over_what_another_one_is_claiming(queue: Queue, tables: QueueDatabase) -> None:
+async def test_claimed_carries_the_count_until_then(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue(dedup_key="k")
+    tables.enqueue(dedup_key="k")
+
+    assert [one.occurrences for one in (await worker.claim()).ready] == [2]
+
+
+async def test_claim_passes_over_what_another_one_is_claiming(worker: QueueWorker, tables: QueueDatabase) -> None:
     tables.enqueue(1)
     tables.enqueue(2)
-    await fan_out(queue)
+    await worker.fan_out.fan_out()
     other = psycopg2.connect(tables.url)
     other.cursor().execute("select id from delivery where id = 1 for update")
     started = time.monotonic()
 
-    assert [one.id for one in await queue.claim("slack", 2)] == [2]
+    assert [one.id for one in (await worker.claim()).ready] == [2]
     assert time.monotonic() - started < 1
     other.close()
 
 
-async def test_two_workers_never_claim_the_same_delivery(database: Database, tables: QueueDatabase) -> None:
+async def test_two_workers_never_claim_the_same_delivery(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
     tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 200)")
-    await fan_out(Queue(database))
+    tables.free_slots()
+    await worker.fan_out.fan_out()
 
-    async def drain(queue: Queue) -> list[int]:
+    async def drain(one: QueueWorker) -> list[int]:
         mine: list[int] = []
-        while claimed := await queue.claim("slack", 3):
-            mine += [one.id for one in claimed]
+        while batch := (await one.queue.claim(one.id, 3)).ready:
+            mine += [claimed.id for claimed in batch]
         return mine
 
-    shares = await asyncio.gather(drain(Queue(database)), drain(Queue(database)), drain(Queue(database)))
+    shares = await asyncio.gather(drain(worker), drain(other))
 
     assert sorted(one for share in shares for one in share) == list(range(1, 201))
-    assert sum(1 for share in shares if share) >= 2
+    assert all(shares)
 
 
-async def test_delivered_leaves_the_hot_table_and_is_recorded(queue: Queue, tables: QueueDatabase) -> None:
-    tables.enqueue()
-    await fan_out(queue)
-    (claimed,) = await queue.claim("slack", 1)
-
-    assert await queue.settle(claimed, DELIVERED, 35)
-    assert tables.rows("select * from delivery") == []
-    assert tables.rows(
-        "select message_id, channel, attempt, outcome, http_status, duration_ms, error, worker from delivery_record"
-    ) == [(claimed.message_id, "slack", 1, "delivered", 200, 35, None, queue.worker)]
-
-
-async def test_failed_try_is_recorded_and_put_off(queue: Queue, tables: QueueDatabase) -> None:
-    tables.enqueue()
-    await fan_out(queue)
-    (claimed,) = await queue.claim("slack", 1)
-
-    assert await queue.settle(claimed, Step("failed", 500, "slack answered 500", 60.0), 35)
-    assert tables.rows(
-        "select state, attempt, worker, last_error, run_at between now() + '55 s' and now() + '60 s' from delivery"
-    ) == [("ready", 1, None, "slack answered 500", True)]
-    assert tables.rows("select outcome, http_status, error, worker from delivery_record") == [
-        ("failed", 500, "slack answered 500", queue.worker)
-    ]
-
-
-@pytest.mark.parametrize("late", [DELIVERED, Step("failed", 500, "late", 1.0)])
-async def test_late_worker_cannot_settle_a_newer_attempt(database: Database, tables: QueueDatabase, late: Step) -> None:
-    slow, quick = Queue(database), Queue(database)
-    tables.enqueue()
-    await fan_out(slow)
-    (stale,) = await slow.claim("slack", 1)
-    tables.expire_leases()
-    await quick.rescue()
-    (fresh,) = await quick.claim("slack", 1)
-
-    assert fresh.attempt == 2
-    assert not await slow.settle(stale, late, 1)
-    assert tables.rows("select state, attempt, worker from delivery") == [("running", 2, quick.worker)]
-    assert await quick.settle(fresh, DELIVERED, 1)
-    assert tables.outcomes() == ["lost", "delivered"]
-
-
-async def test_settling_twice_changes_and_records_nothing_more(queue: Queue, tables: QueueDatabase) -> None:
-    tables.enqueue()
-    await fan_out(queue)
-    (claimed,) = await queue.claim("slack", 1)
-    await queue.settle(claimed, DELIVERED, 1)
-
-    assert not await queue.settle(claimed, DELIVERED, 1)
-    assert tables.outcomes() == ["delivered"]
-
-
-async def test_rescue_takes_only_leases_that_ran_out(queue: Queue, tables: QueueDatabase) -> None:
+async def test_delivery_that_was_put_back_is_found_below_the_floor(worker: QueueWorker, tables: QueueDatabase) -> None:
     tables.enqueue(1)
+    assert (await worker.claim()).moved == 1
     tables.enqueue(2)
-    await fan_out(queue)
-    await queue.claim("slack", 2)
-    tables.expire_leases(of="id = 1")
+    await worker.fan_out.fan_out()
+    tables.rows("update delivery set run_at = now() - interval '1 hour' where id = 2")
 
-    assert await queue.rescue() == [(1, "lost")]
-    assert tables.rows("select id, state, attempt, run_at <= now() from delivery order by id") == [
-        (1, "ready", 1, True),
-        (2, "running", 1, True),
-    ]
-
-
-async def test_after_a_restart_of_postgres_workers_settle_before_rescue(own_postgres: ThrowawayPostgres) -> None:
-    own_postgres.stop()
-    own_postgres.start()
-    tables = QueueDatabase(own_postgres.url)
-    database = Database(SecretStr(own_postgres.url), "test")
-    await database.open()
-    queue = Queue(database)
-    tables.enqueue(1)
-    tables.enqueue(2)
-    await fan_out(queue)
-    first, _second = await queue.claim("slack", 2)
-    tables.rows("update delivery set lease_until = now()")
-
-    assert await queue.rescue() == []
-    assert await queue.settle(first, DELIVERED, 1)
-    rescued: list[tuple[int, str]] = []
     async with asyncio.timeout(5):
-        while not rescued:
-            rescued = await queue.rescue()
-    assert rescued == [(2, "lost")]
-    await database.close()
+        while not (batch := await worker.claim()).moved:
+            await asyncio.sleep(0.05)
+    assert [one.id for one in batch.ready] == [2]
 
 
-async def test_delivery_that_kills_its_workers_ends_dead(queue: Queue, tables: QueueDatabase) -> None:
+async def test_what_is_past_its_time_is_not_sent(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.rows("select enqueue_notification('alert', '{}', expires_at => now() + '0.2 s')")
+    await worker.fan_out.fan_out()
+    tables.rows("select pg_sleep(0.3)")
+    batch = await worker.claim()
+
+    assert batch.ready == []
+    assert [step.outcome for _, step in batch.ended] == ["expired"]
+
+
+async def test_what_is_past_its_time_before_its_fan_out_is_made_for_nobody(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("select enqueue_notification('alert', '{}', expires_at => now() - interval '1 s')")
+
+    assert await worker.fan_out.fan_out() == 0
+    assert tables.rows("select * from fan_out") == []
+
+
+async def test_paused_channel_is_not_claimed_from_until_resumed(worker: QueueWorker, tables: QueueDatabase) -> None:
     tables.enqueue()
-    await fan_out(queue)
-    for _ in range(MOST_ATTEMPTS):
-        tables.hurry()
-        await queue.claim("slack", 1)
-        tables.expire_leases()
-        await queue.rescue()
+    tables.rows("insert into channel values ('slack', true)")
+    assert (await worker.claim()).moved == 0
+    tables.rows("update channel set paused = false")
 
-    assert tables.rows("select * from delivery") == []
-    assert tables.outcomes() == ["lost"] * (MOST_ATTEMPTS - 1) + ["dead"]
+    assert len((await worker.claim()).ready) == 1
 
 
-async def test_hand_back_frees_what_this_worker_holds(database: Database, tables: QueueDatabase) -> None:
-    leaving, staying = Queue(database), Queue(database)
+async def test_deliveries_of_a_disabled_endpoint_end_dead_and_of_a_deleted_one_cancelled(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
     tables.enqueue(1)
-    tables.enqueue(2)
-    await fan_out(leaving)
-    await leaving.claim("slack", 1)
-    await staying.claim("slack", 1)
+    await worker.fan_out.fan_out()
+    tables.rows("update endpoint set state = 'disabled'")
+    disabled = await worker.claim()
+    tables.rows("update delivery set state = 'ready'")
+    tables.rows("delete from endpoint")
+    deleted = await worker.claim()
 
-    assert await leaving.hand_back("slack") == 1
-    assert tables.rows("select id, state, worker from delivery order by id") == [
-        (1, "ready", None),
-        (2, "running", staying.worker),
+    assert [step.outcome for _, step in disabled.ended] == ["dead"]
+    assert [step.outcome for _, step in deleted.ended] == ["cancelled"]
+    assert disabled.ready == deleted.ready == []
+
+
+async def test_rate_of_an_endpoint_holds_over_workers_and_each_row_keeps_its_slot(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("update endpoint set rate_per_second = 10, burst = 3")
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 20)")
+    await worker.fan_out.fan_out()
+    started = time.monotonic()
+    batches = await asyncio.gather(worker.queue.claim(worker.id, 10), other.queue.claim(other.id, 10))
+    at_once = sum(len(batch.ready) for batch in batches)
+    passed = time.monotonic() - started
+
+    assert 3 <= at_once <= 3 + 10 * passed + 1
+    slots = tables.rows("select run_at from delivery where state = 'ready' and has_slot order by run_at")
+    assert len(slots) == 20 - at_once
+    gaps = [(later[0] - sooner[0]).total_seconds() for sooner, later in pairwise(slots)]
+    assert gaps == pytest.approx([0.1] * (19 - at_once), abs=0.001)
+    tables.rows("update delivery set run_at = now() where id = (select id from delivery where has_slot limit 1)")
+    assert len((await worker.claim()).ready) >= 1
+
+
+async def test_slot_that_was_missed_is_taken_anew(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.rows("update endpoint set rate_per_second = 0.1, slot_at = now()")
+    tables.enqueue()
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    tables.rows("update delivery set run_at = now() - interval '1 minute', has_slot = true")
+
+    assert len((await worker.claim()).ready) == 1
+    assert tables.rows("select count(*) from delivery where state = 'ready' and run_at > now() + '5 s'") == [(1,)]
+
+
+async def test_endpoint_at_rest_holds_its_own_deliveries_and_nobody_elses(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.free_slots()
+    tables.rows("""
+        with made as (insert into endpoint (channel) values ('slack') returning id)
+        insert into subscription (endpoint_id, topic) select id, 'alert' from made
+    """)
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    tables.rows("update endpoint set blocked_until = now() + interval '1 hour' where id = 1")
+
+    assert [one.endpoint.id for one in (await worker.claim()).ready] == [2]
+    assert tables.rows("select endpoint_id from delivery where state = 'held'") == [(1,)]
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    assert tables.rows("select endpoint_id, state from delivery where message_id = 2 order by 1") == [
+        (1, "held"),
+        (2, "ready"),
+    ]
+    await worker.rescue.look_after()
+    assert tables.rows("select count(*) from delivery where state = 'held'") == [(2,)]
+    tables.rows("update endpoint set blocked_until = now() where id = 1")
+    await worker.rescue.look_after()
+    assert len((await worker.claim()).ready) == 3
+
+
+async def test_failing_endpoint_is_tried_with_one_delivery(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.free_slots()
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 5)")
+    tables.rows("update endpoint set failures = 5, blocked_until = now() + interval '0.1 s'")
+    await worker.fan_out.fan_out()
+    tables.rows("select pg_sleep(0.2)")
+    await worker.rescue.look_after()
+    await worker.rescue.look_after()
+
+    assert tables.rows("select state, count(*) from delivery group by state order by state") == [
+        ("held", 4),
+        ("ready", 1),
     ]
 
 
-async def test_forget_deletes_what_is_past_its_time_and_keeps_what_waits(queue: Queue, tables: QueueDatabase) -> None:
-    for number in range(3):
-        tables.enqueue(number)
-    await fan_out(queue)
-    old, _recent = await queue.claim("slack", 2)
-    await queue.settle(old, DELIVERED, 1)
-    await queue.settle(_recent, DELIVERED, 1)
-    tables.rows("update message set created_at = now() - interval '15 days' where id in (1, 3)")
-    tables.rows("update delivery_record set at = now() - interval '15 days' where message_id = 1")
+async def test_hand_back_makes_what_nobody_began_to_send_ready_again(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.queue.hand_back([claimed])
 
-    assert await queue.forget() == 2
-    assert await queue.forget() == 0
-    assert tables.rows("select id from message order by id") == [(2,), (3,)]
-    assert tables.rows("select message_id from delivery_record") == [(2,)]
+    assert tables.rows("select state, attempt, failures from delivery") == [("ready", 1, 0)]
+    assert [one.attempt for one in (await worker.claim()).ready] == [2]
 
 
-async def test_claimed_carries_the_count_until_then(queue: Queue, tables: QueueDatabase) -> None:
-    tables.enqueue(dedup_key="k")
-    tables.enqueue(dedup_key="k")
-    await fan_out(queue)
-    claimed = await queue.claim("slack", 1)
+@pytest.mark.parametrize(("sql", "seconds"), [("now() + '30 s'", 30.0), ("now() - interval '1 s'", None)])
+async def test_next_run_is_known(worker: QueueWorker, tables: QueueDatabase, sql: str, seconds: float | None) -> None:
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    tables.rows(f"update delivery set run_at = {sql}")
 
-    assert [type(one) for one in claimed] == [Claimed]
-    assert claimed[0].occurrences == 2
+    assert await worker.queue.seconds_to_next() == (None if seconds is None else pytest.approx(seconds, abs=2))

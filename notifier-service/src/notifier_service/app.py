@@ -1,6 +1,7 @@
 """The notifier's application: takes alerts, and delivers what the queue holds while it runs."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 
@@ -9,20 +10,19 @@ from notifier_service.api.notifications import notification_routes
 from notifier_service.api.subscriptions import SUBSCRIPTIONS, subscription_routes
 from notifier_service.channels import REGISTRY, Means
 from notifier_service.dead_letter_watch import DeadLetterWatch
+from notifier_service.deliveries import Deliveries
 from notifier_service.digest import Digests
-from notifier_service.listener import Listener
+from notifier_service.metrics import QueueMetrics
 from notifier_service.operator_key import add_operator_routes
-from notifier_service.queue import Queue
 from notifier_service.settings import NotifierSettings
 from notifier_service.settings_endpoints import SettingsEndpoints
-from notifier_service.subscriptions import open_subscriptions
-from notifier_service.upkeep import Upkeep
+from notifier_service.subscriptions import ENCRYPTION_PURPOSE, open_subscriptions
 from notifier_service.wechat.push import add_wechat_push
-from notifier_service.worker import Worker
 from service_kit.alerts import ALERTS, alerts
 from service_kit.app import create_app
 from service_kit.database import DATABASE, add_database
-from service_kit.health import CHECKS, Check
+from service_kit.encryption import Encryption
+from service_kit.health import CHECKS
 from service_kit.metrics import METRICS
 from service_kit.notifications import enqueue_alerts
 from service_kit.tasks import running
@@ -40,14 +40,14 @@ def make_app(settings: NotifierSettings) -> web.Application:
     add_operator_routes(app, settings.operator_key, [*subscription_routes(), *notification_routes()])
 
     async def deliveries(app: web.Application) -> AsyncIterator[None]:
-        async with REGISTRY["slack"].open(Means(settings, app[DATABASE], app[METRICS])) as channel:
-            queue = Queue(app[DATABASE])
-            worker = Worker(queue, channel, app[ALERTS].report)
-            upkeep = Upkeep(queue, worker.wake)
-            listener = Listener(app[DATABASE], worker.wake)
-            checks["deliveries"] = Check(worker.is_well, essential=True)
-            checks["upkeep"] = Check(upkeep.is_well, essential=True)
-            async with running("listen", listener.run), running("upkeep", upkeep.run), worker.working():
+        means = Means(settings, app[DATABASE], app[METRICS])
+        queue_metrics = QueueMetrics(app[METRICS].registry)
+        async with AsyncExitStack() as stack:
+            channels = [await stack.enter_async_context(kind.open(means)) for kind in REGISTRY.values()]
+            encryption = Encryption(settings.secret_key, ENCRYPTION_PURPOSE)
+            deliveries = Deliveries(app[DATABASE], channels, encryption, queue_metrics, app[ALERTS].report)
+            checks.update(deliveries.checks)
+            async with deliveries.running():
                 yield
 
     async def subscriptions(app: web.Application) -> AsyncIterator[None]:

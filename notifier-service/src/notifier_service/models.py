@@ -20,6 +20,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     language: Literal["en", "zh"]
     name: str | None = None
 
+    @staticmethod
+    def missing(id_: int, channel: str) -> "Endpoint":
+        """Stands where an endpoint is gone or cannot be read: nothing is sent to it."""
+        return Endpoint(id_, channel, None, None, {}, "en")
+
 
 class Claimed(msgspec.Struct, frozen=True):
     """A delivery that this worker holds under a lease, with its message and its endpoint."""
@@ -37,6 +42,14 @@ class Claimed(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     failures: int = 0
     """Tries before this one that count against the delivery."""
+    endpoint_failures: int = 0
+    """Failed tries in a row at its endpoint, as of the claim."""
+    waited_seconds: float = 0.0
+    """How long it had been due when it was claimed."""
+    age_seconds: float = 0.0
+    """How long ago the delivery was made, as of the claim."""
+    claimed_at: float = 0.0
+    """When it was claimed, by the process's monotonic clock."""
 
     @property
     def idempotency_key(self) -> str:
@@ -80,6 +93,7 @@ class Unreachable(Exception):
         http_status: int | None = None,
         retry_after_seconds: float | None = None,
         counts: bool = True,
+        blames_endpoint: bool = True,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -88,3 +102,5 @@ class Unreachable(Exception):
         """How long the receiver asked to be left alone; None when it did not."""
         self.counts = counts and retry_after_seconds is None
         """Whether this try brings the delivery nearer to being given up."""
+        self.blames_endpoint = blames_endpoint
+        """Whether it tells that the endpoint is failing, as for all of its other deliveries."""

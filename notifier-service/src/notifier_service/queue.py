@@ -1,96 +1,142 @@
-"""The queue in Postgres: the statements of queue.sql as methods. Each is one transaction."""
+"""The queue in Postgres, as one channel of one worker sees it: the statements of queue.sql as methods."""
 
-import os
-import socket
-from importlib.metadata import version
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from notifier_service.models import Claimed, Endpoint
-from notifier_service.retry import MOST_ATTEMPTS, Step
-from service_kit.database import Database
+import msgspec
+
+from notifier_service.endpoints import Endpoints
+from notifier_service.models import Claimed, Endpoint, Unreachable
+from notifier_service.own_connection import OwnConnection
+from notifier_service.retry import Step, next_step
+from service_kit.database import Row
 from service_kit.queries import read_queries
 
 WAKE_UP_CHANNEL = "delivery"
 """What `enqueue_notification` notifies."""
-LEASE_SECONDS = 10.0
-"""Above the deadline of a send, 5 s. With upkeep's 2 s and a poll's 1 s a killed worker's rows start again in 13 s."""
-RETENTION_DAYS = 14
-"""How long messages and records are kept, and with them deduplication keys."""
-FORGET_BATCH = 1000
-FAN_OUT_CHUNK = 5000
+LEASE_SECONDS = 60.0
+"""Above all that a send may take. It is for what a living worker forgot; a dead one's rows are taken at once."""
+FLOOR_SECONDS = 5.0
+"""How far behind the newest row it has seen a claim begins to look."""
+FULL_LOOK_SECONDS = 2.0
+"""How often a claim looks at everything: what was put back, or committed late, lies below the floor."""
+UNREADABLE = "the endpoint's address cannot be decrypted with this SECRET_KEY"
+
+PLANNER = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off"
+"""What connections begin with that move deliveries: rows are found by index, one by one. Statistics lag behind a queue
+that is empty now and holds 100,000 rows a second later: by them the planner may read all rows at each claim."""
 
 QUERIES = read_queries(__file__)
 
 
+class Batch(msgspec.Struct):
+    """What a claim brought."""
+
+    ready: list[Claimed]
+    """To be sent."""
+    ended: list[tuple[Claimed, Step]]
+    """Not to be sent: past their time, or there is nowhere to send them to."""
+    moved: int
+    """How many rows the claim moved, those included that were put off for their endpoint's sake."""
+
+
 class Queue:
-    """One worker's access to the queue. Every method raises DatabaseUnavailable or StatementTimeout."""
+    """One channel's way to the queue. Methods raise DatabaseUnavailable, StatementTimeout."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.worker: int | None = None
+    def __init__(self, connection: OwnConnection, endpoints: Endpoints, channel: str) -> None:
+        self._connection = connection
+        self._endpoints = endpoints
+        self._channel = channel
+        self._floor = 0.0
+        self._look_at = 0.0
 
-    async def register(self) -> int:
-        """This worker's number in the table `worker`."""
-        if self.worker is None:
-            row = await self._database.fetch_one(
-                QUERIES["register"],
-                {"host": socket.gethostname(), "pid": os.getpid(), "version": version("wegit-notifier-service")},
-            )
-            assert row is not None
-            self.worker = int(row[0])
-        return self.worker
-
-    async def fan_out(self) -> int | None:
-        """Make the next deliveries of a message; return how many, None when no message waits for its subscribers."""
-        row = await self._database.fetch_one(QUERIES["fan_out"], {"limit": FAN_OUT_CHUNK})
-        return None if row is None else int(row[1])
-
-    async def claim(self, channel: str, limit: int) -> list[Claimed]:
-        """Take at most `limit` due deliveries of a channel under a lease."""
-        rows = await self._database.fetch_all(
-            QUERIES["claim"],
+    async def claim(self, worker: int, limit: int) -> Batch:
+        """Take at most `limit` due deliveries under a lease; those whose endpoint rests or has no slot are put off."""
+        now = time.monotonic()
+        looks_at_all = now >= self._look_at
+        rows = await self._connection.rows(
+            QUERIES["claim"].format(limit=int(limit)),
             {
-                "channel": channel,
-                "limit": limit,
-                "worker": await self.register(),
+                "channel": self._channel,
+                "floor": 0.0 if looks_at_all else self._floor - FLOOR_SECONDS,
+                "worker": worker,
                 "lease_seconds": LEASE_SECONDS,
             },
         )
-        return [
-            Claimed(id, attempt, message, topic, body, count, at, Endpoint(endpoint, to, None, None, *rest), failures)
-            for id, attempt, message, topic, body, count, at, failures, endpoint, to, *rest in rows
-        ]
+        if looks_at_all and len(rows) < limit:
+            self._look_at = now + FULL_LOOK_SECONDS
+        if not rows:
+            return Batch([], [], 0)
+        self._floor = max(self._floor, rows[-1][-1])
+        await self._endpoints.refresh({row[9]: row[10] for row in rows if row[10] is not None})
+        return await self._take_slots(self._read(rows))
 
-    async def settle(self, delivery: Claimed, step: Step, duration_ms: int) -> bool:
-        """Move a claimed delivery as `step` says and record the try; False when it is no longer ours to move."""
-        parameters: dict[str, Any] = {
-            "id": delivery.id,
-            "attempt": delivery.attempt,
-            "outcome": step.outcome,
-            "http_status": step.http_status,
-            "duration_ms": duration_ms,
-            "error": step.error,
-        }
-        if step.retry_in_seconds is None:
-            return await self._database.execute(QUERIES["finish"], parameters) == 1
-        parameters["retry_in_seconds"] = step.retry_in_seconds
-        return await self._database.execute(QUERIES["put_off"], parameters) == 1
+    def _read(self, rows: list[Row]) -> tuple[Batch, list[Claimed]]:
+        """The rows as deliveries, and those among the ready ones that must ask for a slot."""
+        batch = Batch([], [], len(rows))
+        asking: list[Claimed] = []
+        bodies: dict[int, dict[str, Any]] = {}
+        claimed_at = time.monotonic()
+        for row in rows:
+            (
+                id_, attempt, failures, message_id, topic, body, occurrences, created_at, is_expired,
+                endpoint_id, _version, state, endpoint_failures, needs_slot, is_held, waited, age, _run_at,
+            ) = row  # fmt: skip
+            if is_held:
+                continue
+            content = bodies.get(message_id)
+            if content is None:
+                content = bodies[message_id] = {} if body is None else msgspec.json.decode(body)
+            endpoint = self._endpoints.known(endpoint_id)
+            claimed = Claimed(
+                id_,
+                attempt,
+                message_id,
+                topic,
+                content,
+                occurrences,
+                created_at,
+                endpoint or Endpoint.missing(endpoint_id, self._channel),
+                failures,
+                endpoint_failures or 0,
+                waited,
+                age,
+                claimed_at,
+            )
+            if is_expired:
+                batch.ended.append((claimed, Step("expired", error="past its time")))
+            elif body is None or state is None:
+                batch.ended.append((claimed, Step("cancelled", error="its message or endpoint is gone")))
+            elif state != "active":
+                batch.ended.append((claimed, Step("dead", error=f"the endpoint is {state}")))
+            elif endpoint is None:
+                batch.ended.append((claimed, next_step(Unreachable(UNREADABLE), failures + 1, age)))
+            else:
+                batch.ready.append(claimed)
+                if needs_slot:
+                    asking.append(claimed)
+        return batch, asking
 
-    async def hand_back(self, channel: str) -> int:
-        """Make what this worker holds of a channel ready for others; return how many."""
-        return await self._database.execute(QUERIES["hand_back"], {"worker": self.worker, "channel": channel})
+    async def _take_slots(self, read: tuple[Batch, list[Claimed]]) -> Batch:
+        batch, asking = read
+        if asking:
+            rows = await self._connection.rows(
+                QUERIES["take_slots"], {**_fences(asking), "endpoints": [one.endpoint.id for one in asking]}
+            )
+            put_off = {row[0] for row in rows}
+            batch.ready = [one for one in batch.ready if one.id not in put_off]
+        return batch
 
-    async def rescue(self) -> list[tuple[int, str]]:
-        """Take deliveries from workers whose lease ran out; return (delivery, `lost` or `dead`)."""
-        rows = await self._database.fetch_all(
-            QUERIES["rescue"],
-            {"most_attempts": MOST_ATTEMPTS, "error": "the worker vanished before it was finished"},
-        )
-        return [(int(row[0]), str(row[1])) for row in rows]
+    async def hand_back(self, deliveries: Sequence[Claimed]) -> None:
+        """Make deliveries that nobody began to send ready for others."""
+        await self._connection.rows(QUERIES["hand_back"], _fences(deliveries))
 
-    async def forget(self) -> int:
-        """Delete one batch of what is older than the retention; return how many rows (0: nothing left)."""
-        parameters = {"days": RETENTION_DAYS, "limit": FORGET_BATCH}
-        records = await self._database.execute(QUERIES["forget_records"], parameters)
-        messages = await self._database.execute(QUERIES["forget_messages"], parameters)
-        return records + messages
+    async def seconds_to_next(self) -> float | None:
+        """In how long the channel's next delivery is due that is not yet; None when there is none."""
+        rows = await self._connection.rows(QUERIES["next_run"], {"channel": self._channel})
+        return float(rows[0][0]) if rows else None
+
+
+def _fences(deliveries: Sequence[Claimed]) -> dict[str, list[int]]:
+    return {"ids": [one.id for one in deliveries], "attempts": [one.attempt for one in deliveries]}

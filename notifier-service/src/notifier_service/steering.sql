@@ -76,7 +76,9 @@ select name, pg_notify('delivery', '') from changed
 -- name: pause_endpoint
 -- told → held, or back
 with changed as (
-    update endpoint set paused = %(paused)s, version = version + 1 where id = %(name)s::bigint returning id
+    -- A rest that is over tells the rescue to let go what was held meanwhile.
+    update endpoint set paused = %(paused)s, blocked_until = coalesce(blocked_until, now())
+    where id = %(name)s::bigint returning id
 )
 select id, pg_notify('delivery', '') from changed
 

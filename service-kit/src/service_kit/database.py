@@ -78,8 +78,8 @@ def _arguments(url: PostgresUrl, service: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def cursor(connection: aiopg.Connection) -> AsyncIterator[aiopg.Cursor]:
-    """A cursor whose failures have types.
+async def cursor(connection: aiopg.Connection, timeout_seconds: float | None = None) -> AsyncIterator[aiopg.Cursor]:
+    """A cursor whose failures have types. `timeout_seconds` is for connections with a time limit of their own.
 
     aiopg tells of a server-side time-out with CancelledError although nobody cancelled this task: that becomes
     StatementTimeout. Raises DatabaseUnavailable when the connection is lost.
@@ -87,7 +87,7 @@ async def cursor(connection: aiopg.Connection) -> AsyncIterator[aiopg.Cursor]:
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task else 0
     try:
-        async with connection.cursor(timeout=STATEMENT_TIMEOUT_SECONDS + 1) as opened:
+        async with connection.cursor(timeout=(timeout_seconds or STATEMENT_TIMEOUT_SECONDS) + 1) as opened:
             yield opened
     except asyncio.CancelledError:
         if task is not None and task.cancelling() > cancelled_before:

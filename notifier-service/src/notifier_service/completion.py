@@ -1,0 +1,173 @@
+"""Completion: writes how tries ended, in batches, for as long as it takes: what is not written is sent again."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import psycopg2
+import structlog
+
+from notifier_service.circuit import FAILURES_BEFORE_REST, RESTS
+from notifier_service.metrics import QueueMetrics
+from notifier_service.models import Claimed
+from notifier_service.own_connection import OwnConnection, Statement
+from notifier_service.retry import Step
+from service_kit.alerts import storable
+from service_kit.database import DatabaseUnavailable, StatementTimeout
+from service_kit.queries import read_queries
+
+BATCH_LIMIT = 1000
+TEXT_LIMIT_CHARACTERS = 500
+PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+
+QUERIES = read_queries(__file__)
+log = structlog.get_logger()
+
+Ended = tuple[Claimed, Step, int]
+"""A delivery, what is to become of it, and how long its receiver took, in milliseconds."""
+
+
+class Completion:
+    """One channel's endings. An idle one is written at once; what ends meanwhile is written with the next batch."""
+
+    def __init__(
+        self, connection: OwnConnection, metrics: QueueMetrics, channel: str, report: Callable[[BaseException], None]
+    ) -> None:
+        """`report` takes exceptions that nobody expected."""
+        self._connection = connection
+        self._metrics = metrics
+        self._channel = channel
+        self._report = report
+        self._waiting: list[Ended] = []
+        self._arrived = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self.written: Callable[[], None] = lambda: None
+        """Called when there is room for more."""
+        self.held: dict[int, float] = {}
+        """What this worker has of the channel, until its end is written: id → when it was claimed."""
+
+    def add(self, claimed: Claimed, step: Step, duration_ms: int) -> None:
+        """Note an ending. Never blocks: no more can wait than was claimed."""
+        self._waiting.append((claimed, step, duration_ms))
+        self._arrived.set()
+        self._is_idle.clear()
+
+    async def run(self) -> None:
+        """Write for ever."""
+        while True:
+            await self._arrived.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write all that waits, and what comes meanwhile."""
+        self._arrived.clear()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_LIMIT], self._waiting[BATCH_LIMIT:]
+            try:
+                await self._write(batch)
+            except BaseException:
+                self._waiting = batch + self._waiting
+                self._arrived.set()
+                raise
+        self._is_idle.set()
+
+    async def until_written(self) -> None:
+        """Wait until everything is written that was noted until now."""
+        await self._is_idle.wait()
+
+    async def _write(self, batch: Sequence[Ended]) -> None:
+        """Write a batch for as long as it takes; it bears being written twice."""
+        plain = [one for one in batch if _is_plain(one)]
+        others = [one for one in batch if not _is_plain(one)]
+        written = await self._insist(QUERIES["deliver"], _arrays(plain)) if plain else 0
+        written += await self._settle(others) if others else 0
+        for claimed, _step, _duration in batch:
+            self.held.pop(claimed.id, None)
+        self.written()
+        self._metrics.completed(self._channel, batch, fenced=len(batch) - written)
+        if written < len(batch):
+            log.warning("deliveries.fenced", count=len(batch) - written)
+
+    async def _settle(self, batch: Sequence[Ended]) -> int:
+        """Write endings of all kinds; one that Postgres refuses holds up none of the others."""
+        try:
+            return await self._insist(QUERIES["settle"], _all_arrays(batch), *_before(batch))
+        except psycopg2.Error as error:
+            if len(batch) > 1:
+                return sum([await self._settle([one]) for one in batch])
+            [(claimed, step, _duration)] = batch
+            log.exception("completion.refused", delivery_id=claimed.id, outcome=step.outcome)
+            self._report(error)
+            return 0  # its lease will run out, and it starts again
+
+    async def _insist(self, sql: str, arrays: dict[str, list[object]], *before: Statement) -> int:
+        """Run it until it succeeds; return how many rows were still ours. Said once, for it may take long."""
+        pause = PAUSE_SECONDS
+        while True:
+            try:
+                [(count,)] = await self._connection.rows(sql, dict(arrays), *before)
+            except (DatabaseUnavailable, StatementTimeout) as error:
+                if pause == PAUSE_SECONDS:
+                    log.warning("completion.delayed", error=error.detail)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                return int(count)
+
+
+def _is_plain(ended: Ended) -> bool:
+    claimed, step, _duration = ended
+    return step.outcome == "delivered" and step.provider_id is None and not claimed.endpoint_failures
+
+
+def _arrays(batch: Sequence[Ended]) -> dict[str, list[object]]:
+    return {
+        "ids": [claimed.id for claimed, _, _ in batch],
+        "attempts": [claimed.attempt for claimed, _, _ in batch],
+        "durations": [duration for _, _, duration in batch],
+        "statuses": [step.http_status for _, step, _ in batch],
+    }
+
+
+def _all_arrays(batch: Sequence[Ended]) -> dict[str, list[object]]:
+    steps = [step for _, step, _ in batch]
+    return {
+        **_arrays(batch),
+        "outcomes": [step.outcome for step in steps],
+        "retries": [step.retry_in_seconds for step in steps],
+        "counts": [int(step.counts) for step in steps],
+        "provider_ids": [_storable(step.provider_id) for step in steps],
+        "errors": [_storable(step.error) for step in steps],
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)[:TEXT_LIMIT_CHARACTERS]
+
+
+def _before(batch: Sequence[Ended]) -> list[Statement]:
+    """What takes effect with the outcomes: what the tries tell of their endpoints."""
+    judged: dict[int, list[Step]] = defaultdict(list)
+    for claimed, step, _duration in batch:
+        if step.endpoint is not None and (step.endpoint != "well" or claimed.endpoint_failures):
+            judged[claimed.endpoint.id].append(step)
+    if not judged:
+        return []
+    columns = {
+        "ids": list(judged),
+        "well": [any(step.endpoint == "well" for step in steps) for steps in judged.values()],
+        "failed": [sum(step.endpoint == "failing" for step in steps) for steps in judged.values()],
+        "rests": [
+            max((step.retry_in_seconds or 0.0 for step in steps if step.endpoint == "limited"), default=0.0)
+            for steps in judged.values()
+        ],
+        "reasons": [
+            next((_storable(step.error) for step in steps if step.endpoint == "gone"), None)
+            for steps in judged.values()
+        ],
+        "circuit": RESTS,
+        "failures_before_rest": FAILURES_BEFORE_REST,
+    }
+    return [(QUERIES["judge"], columns)]

@@ -1,0 +1,241 @@
+"""Dispatching: claims what is due on one channel, sends it, and says how that ended."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from notifier_service.channels import Channel
+from notifier_service.completion import Completion
+from notifier_service.heartbeat import Heartbeat
+from notifier_service.metrics import QueueMetrics
+from notifier_service.models import Answer, Claimed, Unreachable
+from notifier_service.queue import Queue
+from notifier_service.repeating import Repeating
+from notifier_service.retry import Step, next_step
+from service_kit.database import DatabaseUnavailable, StatementTimeout
+from service_kit.tasks import running
+
+CLAIM_LIMIT = 500
+POLL_INTERVAL_SECONDS = 1.0
+AHEAD_SECONDS = 0.1
+"""For how long the deliveries last that are claimed before there is a free hand: more are kept from other replicas."""
+OVERTIME_SECONDS = 0.5
+"""For a channel to say itself that its time is up."""
+GRACE_SECONDS = 8.0
+"""How long sends under way may take at the end: below the 10 s that Docker leaves."""
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Delivers one channel. It may die at any point: its rows are taken from it and start again."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        queue: Queue,
+        completion: Completion,
+        heartbeat: Heartbeat,
+        metrics: QueueMetrics,
+        report: Callable[[BaseException], None],
+    ) -> None:
+        """`report` takes exceptions that nobody expected."""
+        self.name = channel.name
+        self._channel = channel
+        self._queue = queue
+        self._completion = completion
+        self._heartbeat = heartbeat
+        self._metrics = metrics
+        self._report = report
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+        self._claiming = asyncio.Lock()
+        self._waiting: deque[Claimed] = deque()
+        self._hands: set[asyncio.Task[None]] = set()
+        self._spare_hand = False
+        self._pace = _Pace()
+        self._is_dry = True
+        self._worker: int | None = None
+        completion.written = self._made_room
+        self._turns = Repeating(f"deliver.{channel.name}", self._claim, self._wait)
+        self.is_well = self._turns.is_well
+
+    def wake(self) -> None:
+        """Look for due deliveries now instead of at the next poll."""
+        self._wake.set()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Deliver while the context is open, or until `drain`."""
+        name = self._channel.name
+        async with running(f"complete.{name}", self._completion.run), running(f"deliver.{name}", self._turns.run):
+            yield
+
+    async def _claim(self) -> None:
+        """Claim as much as will soon find free hands, and set hands to work."""
+        async with self._claiming:
+            # Before the claim: a wake-up that comes while it runs must not be lost.
+            self._wake.clear()
+            if self._is_stopping or not self._heartbeat.may_send():
+                self._is_dry = True
+                return
+            if self._worker != self._heartbeat.worker:
+                # Taken for dead meanwhile: what waited here is others' now.
+                self._forget(self._waiting)
+                self._waiting.clear()
+                self._worker = self._heartbeat.worker
+            self._set_to_work()
+            room = self._room()
+            if room <= 0:
+                self._is_dry = False
+                return
+            limit = min(room, CLAIM_LIMIT)
+            batch = await self._queue.claim(self._worker, limit)
+            self._is_dry = batch.moved < limit
+            self._metrics.claimed(self._channel.name, batch)
+            for claimed, step in batch.ended:
+                self._completion.held[claimed.id] = claimed.claimed_at
+                self._completion.add(claimed, step, 0)
+            for claimed in batch.ready:
+                self._completion.held[claimed.id] = claimed.claimed_at
+            self._waiting.extend(batch.ready)
+            if not self._is_stopping:  # else the drain hands them back
+                self._set_to_work()
+
+    def _room(self) -> int:
+        wanted = max(2 * self._channel.concurrency, self._pace.per_second * AHEAD_SECONDS)
+        return int(min(wanted, 2 * CLAIM_LIMIT)) - len(self._completion.held)
+
+    async def _wait(self) -> None:
+        """Until there may be something to claim: there was more, a hand is free, a row is due."""
+        if not self._is_dry and self._room() > 0:
+            return
+        seconds = POLL_INTERVAL_SECONDS
+        if self._is_dry and not self._wake.is_set() and self._may_send():
+            until_next = await self._queue.seconds_to_next()
+            if until_next is not None:
+                seconds = min(seconds, max(until_next, 0.0) + 0.001)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    def _made_room(self) -> None:
+        if not self._is_dry:
+            self._wake.set()
+
+    def _may_send(self) -> bool:
+        return not self._is_stopping and self._heartbeat.may_send() and self._worker == self._heartbeat.worker
+
+    def _forget(self, deliveries: Iterable[Claimed]) -> None:
+        for claimed in deliveries:
+            self._completion.held.pop(claimed.id, None)
+
+    def _set_to_work(self) -> None:
+        """One more hand, if there is work for it; it sets the next to work before it begins its own."""
+        if self._waiting and not self._spare_hand and len(self._hands) < self._channel.concurrency:
+            self._spare_hand = True
+            hand = asyncio.create_task(self._work(), name=f"send.{self._channel.name}")
+            self._hands.add(hand)
+            hand.add_done_callback(self._hands.discard)
+
+    async def _work(self) -> None:
+        """Send what waits until nothing does."""
+        self._spare_hand = False
+        while self._waiting and self._may_send():
+            claimed = self._waiting.popleft()
+            self._set_to_work()
+            started = time.perf_counter()
+            step = await self._try(claimed)
+            duration_ms = round((time.perf_counter() - started) * 1000)
+            self._completion.add(claimed, step, duration_ms)
+            self._pace.count()
+            if step.outcome != "delivered":
+                self._tell(claimed, step, duration_ms)
+
+    async def _try(self, claimed: Claimed) -> Step:
+        """Send once. Whatever happens becomes a step, except this task's own cancellation."""
+        failures = claimed.failures + 1
+        age = claimed.age_seconds + time.monotonic() - claimed.claimed_at
+        ending: Answer | Unreachable
+        try:
+            async with asyncio.timeout(self._channel.timeout_seconds + OVERTIME_SECONDS):
+                ending = await self._channel.send(claimed)
+        except Unreachable as unreachable:
+            ending = unreachable
+        except TimeoutError:
+            ending = Unreachable(f"no answer within {self._channel.timeout_seconds:g} s")
+        except Exception as error:
+            log.exception("send.crashed", channel=self._channel.name, delivery_id=claimed.id)
+            self._report(error)
+            # A fault of ours, not of the endpoint.
+            ending = Unreachable(f"unexpected {type(error).__name__}", blames_endpoint=False)
+        return next_step(ending, failures, age)
+
+    def _tell(self, claimed: Claimed, step: Step, duration_ms: int) -> None:
+        log.warning(
+            f"delivery.{step.outcome}",
+            channel=self._channel.name,
+            delivery_id=claimed.id,
+            message_id=claimed.message_id,
+            endpoint_id=claimed.endpoint.id,
+            attempt=claimed.attempt,
+            duration_ms=duration_ms,
+            error=step.error,
+            retry_in_seconds=step.retry_in_seconds,
+        )
+
+    async def drain(self) -> None:
+        """Claim no more, hand back what nobody has begun to send, finish what is under way: 8 s at most."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._is_stopping = True
+        with suppress(TimeoutError):
+            # A claim under way is let end: cancelled, it may yet take effect and leave rows to their leases.
+            async with asyncio.timeout(GRACE_SECONDS), self._claiming:
+                pass
+        handed_back = await self._hand_back()
+        if self._hands:
+            await asyncio.wait(self._hands, timeout=max(0.0, deadline - time.monotonic()))
+        cut_short = list(self._hands)
+        for hand in cut_short:
+            hand.cancel()
+        await asyncio.gather(*cut_short, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.5, deadline - time.monotonic())):
+                await self._completion.until_written()
+        log.info(
+            "dispatcher.stopped",
+            channel=self._channel.name,
+            handed_back=handed_back,
+            cut_short=len(cut_short),
+            unwritten=len(self._completion.held) - len(cut_short),
+        )
+
+    async def _hand_back(self) -> int:
+        """What is claimed and nobody has begun to send, at once; what that misses, the heartbeat's end hands back."""
+        unsent = list(self._waiting)
+        self._waiting.clear()
+        if unsent:
+            with suppress(DatabaseUnavailable, StatementTimeout):
+                await self._queue.hand_back(unsent)
+        self._forget(unsent)
+        return len(unsent)
+
+
+class _Pace:
+    """How many sends a second end, over the last half second or more."""
+
+    def __init__(self) -> None:
+        self.per_second = 0.0
+        self._count = 0
+        self._since = time.monotonic()
+
+    def count(self) -> None:
+        self._count += 1
+        if self._count >= 64:
+            now = time.monotonic()
+            passed = max(now - self._since, 0.001)
+            self.per_second = 0.5 * self.per_second + 0.5 * self._count / passed
+            self._count, self._since = 0, now

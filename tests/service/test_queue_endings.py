@@ -1,0 +1,181 @@
+"""How tries end: written in batches, fenced, with their records, and what they tell of the endpoint."""
+
+from collections.abc import AsyncIterator
+
+import psycopg2
+import pytest
+
+from notifier_service.models import Answer, Delivered, Rejected, Skipped, Unreachable
+from notifier_service.retry import MOST_FAILURES
+from tests.fakes.queue_worker import QueueWorker, queue_worker
+from tests.queue_database import QueueDatabase
+
+
+@pytest.fixture
+def tables(database_url: str) -> QueueDatabase:
+    tables = QueueDatabase(database_url)
+    tables.free_slots()
+    return tables
+
+
+@pytest.fixture
+async def worker(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
+
+
+async def test_delivered_leaves_the_hot_table_and_is_recorded(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+
+    assert await worker.settle(claimed, Delivered(200)) == 0
+    assert tables.rows("select * from delivery") == []
+    assert tables.rows(
+        "select message_id, endpoint_id, channel, attempt, outcome, http_status, duration_ms, error, worker"
+        " from delivery_record"
+    ) == [(1, 1, "slack", 1, "delivered", 200, 35, None, worker.id)]
+
+
+async def test_what_the_receiver_calls_it_is_recorded(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Delivered(200, "m1"))
+
+    assert tables.rows("select outcome, provider_id from delivery_record") == [("delivered", "m1")]
+
+
+async def test_failed_try_is_recorded_and_put_off(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Unreachable("slack answered 500", http_status=500))
+
+    assert tables.rows(
+        "select state, attempt, failures, last_error, run_at between now() - interval '1 s' and now() + '5 s' from delivery"
+    ) == [("ready", 1, 1, "slack answered 500", True)]
+    assert tables.rows("select outcome, http_status, error, worker from delivery_record") == [
+        ("failed", 500, "slack answered 500", worker.id)
+    ]
+
+
+async def test_retry_after_is_obeyed_for_the_endpoint_and_counts_for_nothing(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Unreachable("limited", http_status=429, retry_after_seconds=60))
+
+    assert tables.rows("select failures, run_at between now() + '55 s' and now() + '61 s' from delivery") == [(0, True)]
+    assert tables.rows("select failures, blocked_until > now() + '55 s' from endpoint") == [(0, True)]
+    assert tables.outcomes() == ["limited"]
+
+
+async def test_what_is_given_up_is_kept_as_a_dead_letter(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    tables.rows("update delivery set failures = %s", (MOST_FAILURES - 1,))
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Unreachable("away\0 with ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"))
+
+    assert tables.rows("select * from delivery") == []
+    [(delivery, message, endpoint, reason)] = tables.rows(
+        "select delivery_id, message_id, endpoint_id, reason from dead_letter"
+    )
+    assert (delivery, message, endpoint) == (claimed.id, 1, 1)
+    assert reason.startswith("away\N{REPLACEMENT CHARACTER} with ")
+    assert "ghp_" not in reason
+    assert tables.outcomes() == ["dead"]
+
+
+@pytest.mark.parametrize(
+    "late", [Delivered(200), Unreachable("late"), Rejected("late")], ids=lambda one: type(one).__name__
+)
+async def test_late_worker_cannot_finish_a_newer_attempt(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase, late: Answer | Unreachable
+) -> None:
+    tables.enqueue()
+    [stale] = (await worker.claim()).ready
+    tables.rows("update delivery set state = 'ready'")
+    [fresh] = (await other.claim()).ready
+
+    assert fresh.attempt == 2
+    assert await worker.settle(stale, late) == 1
+    assert tables.rows("select state, attempt, worker from delivery") == [("running", 2, other.id)]
+    assert tables.rows("select * from dead_letter") == []
+    assert await other.settle(fresh, Delivered(200)) == 0
+    assert tables.outcomes() == ["delivered"]
+
+
+async def test_writing_an_ending_twice_changes_and_records_nothing_more(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Delivered(200))
+
+    assert await worker.settle(claimed, Delivered(200)) == 1
+    assert tables.outcomes() == ["delivered"]
+
+
+async def test_batch_of_all_endings_is_written_at_once(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 4)")
+    endings: list[Answer | Unreachable] = [Delivered(200), Skipped("nobody"), Rejected("no", 400), Unreachable("away")]
+    batch = (await worker.claim()).ready
+    for claimed, ending in zip(batch[:-1], endings, strict=False):
+        worker.add(claimed, ending)
+    assert await worker.settle(batch[-1], endings[-1]) == 0
+
+    assert sorted(tables.outcomes()) == ["dead", "delivered", "failed", "skipped"]
+    assert tables.rows("select count(*) from delivery") == [(1,)]
+
+
+async def test_ending_that_postgres_refuses_holds_up_no_other(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.rows("""
+        create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+        create trigger refuse before insert on delivery_record
+        for each row when (new.error = 'poison') execute function refuse();
+    """)
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 3)")
+    first, second, third = (await worker.claim()).ready
+    worker.add(first, Unreachable("away"))
+    worker.add(second, Unreachable("poison"))
+    await worker.settle(third, Unreachable("away"))
+
+    assert tables.rows("select state, count(*) from delivery group by 1 order by 1") == [("ready", 2), ("running", 1)]
+    assert [type(error) for error in worker.reported] == [psycopg2.errors.RaiseException]
+
+
+async def test_fifth_failure_in_a_row_lets_an_endpoint_rest_and_success_ends_it(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 7)")
+    batch = (await worker.claim()).ready
+    for claimed in batch[:4]:
+        await worker.settle(claimed, Unreachable("away"))
+    assert tables.rows("select failures, blocked_until from endpoint") == [(4, None)]
+    await worker.settle(batch[4], Unreachable("away"))
+
+    rests = "select failures, blocked_until between now() + '1 s' and now() + '5 s' from endpoint"
+    assert tables.rows(rests) == [(5, True)]
+    await worker.settle(batch[5], Unreachable("away, as of before"))
+    assert tables.rows(rests) == [(5, True)]
+    tables.rows("update endpoint set blocked_until = now()")
+    tables.rows("update delivery set state = 'ready', run_at = now()")
+    [trial] = (await worker.claim(1)).ready
+    await worker.settle(trial, Delivered(200))
+    assert tables.rows("select failures, blocked_until <= now() from endpoint") == [(0, True)]
+
+
+async def test_endpoint_that_is_gone_is_disabled_with_the_reason(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Rejected("slack answered 404: no_service", 404, disable_endpoint=True))
+
+    assert tables.rows("select state, disabled_reason, version from endpoint") == [
+        ("disabled", "slack answered 404: no_service", 2)
+    ]

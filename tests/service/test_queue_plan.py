@@ -1,0 +1,55 @@
+"""How Postgres means to run the claim: by its index, however many rows there are and whatever state they are in."""
+
+import json
+from typing import Any
+
+import psycopg2
+import pytest
+
+from notifier_service.queue import PLANNER, QUERIES
+from tests.queue_database import QueueDatabase
+
+FILLED = {
+    "emptied": """
+        insert into delivery (message_id, endpoint_id, channel) select n, 1, 'slack' from generate_series(1, 50000) n;
+        delete from delivery where id > 50
+    """,
+    "ready": "insert into delivery (message_id, endpoint_id, channel) select n, 1, 'slack' from generate_series(1, 50000) n",
+    "held": """
+        insert into delivery (message_id, endpoint_id, channel, state)
+        select n, 1, 'slack', case when n % 100 = 0 then 'ready' else 'held' end from generate_series(1, 50000) n
+    """,
+    "running": """
+        insert into delivery (message_id, endpoint_id, channel, state, lease_until, worker)
+        select n, 1, 'slack', case when n % 2 = 0 then 'ready' else 'running' end, now() + interval '1 hour', 1
+        from generate_series(1, 50000) n
+    """,
+}
+
+
+@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("filled", FILLED)
+def test_claim_reads_the_ready_index_and_single_rows(database_url: str, filled: str, plan_cache_mode: str) -> None:
+    tables = QueueDatabase(database_url)
+    tables.rows(FILLED[filled])
+    tables.rows("insert into message (topic, body) select 'alert', '{}' from generate_series(1, 50000)")
+    tables.rows("insert into endpoint (channel) select 'slack' from generate_series(1, 5000)")
+    tables.rows("analyze")
+    claim = QUERIES["claim"].format(limit=500)
+    for number, name in enumerate(("channel", "floor", "worker", "lease_seconds"), 1):
+        claim = claim.replace(f"%({name})s", f"${number}")
+    connection = psycopg2.connect(tables.url)
+    cursor = connection.cursor()
+    cursor.execute(PLANNER)
+    cursor.execute(f"set plan_cache_mode = {plan_cache_mode}; prepare claim (text, float8, int, float8) as {claim}")
+    cursor.execute("explain (format json) execute claim ('slack', 0, 1, 10)")
+    nodes = _nodes(cursor.fetchone()[0][0]["Plan"])
+    connection.close()
+
+    scans = [node for node in nodes if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]]
+    used = {(node["Node Type"], node.get("Index Name")) for node in scans}
+    assert used == {("Index Scan", "delivery_ready"), ("Index Scan", "delivery_pkey")}, json.dumps(scans, indent=1)
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(inner for child in plan.get("Plans", []) for inner in _nodes(child))]

@@ -1,0 +1,135 @@
+"""Who holds what: beats, leases, and taking deliveries from workers that died."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from notifier_service.models import Delivered
+from notifier_service.retry import MOST_FAILURES
+from tests.fakes.queue_worker import QueueWorker, queue_worker
+from tests.queue_database import QueueDatabase, eventually
+from tests.throwaway_postgres import ThrowawayPostgres
+
+
+@pytest.fixture
+def tables(database_url: str) -> QueueDatabase:
+    tables = QueueDatabase(database_url)
+    tables.free_slots()
+    return tables
+
+
+@pytest.fixture
+async def worker(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[QueueWorker]:
+    async with queue_worker(database_url) as worker:
+        yield worker
+
+
+async def test_killed_workers_deliveries_are_taken_within_seconds_and_a_living_ones_are_not(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue(1)
+    tables.enqueue(2)
+    tables.wait_past_start()
+    [lost] = (await worker.claim(1)).ready
+    [kept] = (await other.claim(1)).ready
+    worker.close()
+    tables.rows("update worker set seen_at = now() - interval '3.1 s'")
+    await eventually(lambda: not tables.rows("select 1 from pg_locks where locktype = 'advisory' and objid = 1"))
+    await other.rescue.look_after()
+
+    assert tables.rows("select id, state, attempt, failures from delivery order by id") == [
+        (lost.id, "ready", 1, 1),
+        (kept.id, "running", 1, 0),
+    ]
+    assert tables.rows("select delivery_id, outcome, worker from delivery_record") == [(lost.id, "lost", worker.id)]
+
+
+async def test_worker_that_is_silent_for_long_is_taken_for_dead_though_it_lives(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    tables.wait_past_start()
+    [claimed] = (await worker.claim()).ready
+    tables.rows("update worker set seen_at = now() - interval '10.1 s' where id = %s", (worker.id,))
+    await other.rescue.look_after()
+    first = worker.id
+
+    assert await worker.settle(claimed, Delivered(200)) == 1
+    await worker.heartbeat.beat()
+    assert worker.id != first
+    assert len((await worker.claim()).ready) == 1
+
+
+async def test_after_a_restart_of_postgres_workers_beat_before_rescue(own_postgres: ThrowawayPostgres) -> None:
+    tables = QueueDatabase(own_postgres.url)
+    async with queue_worker(own_postgres.url) as worker:
+        tables.enqueue()
+        [claimed] = (await worker.claim()).ready
+        tables.rows("update worker set seen_at = now() - interval '1 minute'")
+        await asyncio.to_thread(own_postgres.stop)
+        await asyncio.to_thread(own_postgres.start)
+        await worker.rescue.look_after()
+        await worker.heartbeat.beat()
+        tables.wait_past_start()
+        await worker.rescue.look_after()
+
+        assert await worker.settle(claimed, Delivered(200)) == 0
+
+
+async def test_delivery_that_kills_its_workers_ends_dead(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    tables.wait_past_start()
+    for _ in range(MOST_FAILURES):
+        tables.hurry()
+        assert len((await worker.claim()).ready) == 1
+        tables.rows("update worker set seen_at = now() - interval '10.1 s'")
+        await worker.rescue.look_after()
+        await worker.heartbeat.beat()
+
+    assert tables.rows("select * from delivery") == []
+    assert tables.rows("select reason from dead_letter") == [("the worker vanished before it was finished",)]
+    assert tables.outcomes() == ["lost"] * (MOST_FAILURES - 1) + ["dead"]
+
+
+async def test_renewal_keeps_what_is_held_and_gives_back_what_nobody_knows_of(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue(1)
+    tables.enqueue(2)
+    held, stray = (await worker.claim()).ready
+    del worker.completion.held[stray.id]
+    tables.rows("update delivery set lease_until = now() + interval '5 s'")
+    worker.heartbeat.renew_at_once()
+    await worker.heartbeat.beat()
+
+    assert tables.rows("select id, state, lease_until > now() + '50 s' from delivery order by id") == [
+        (held.id, "running", True),
+        (stray.id, "ready", None),
+    ]
+
+
+async def test_worker_that_leaves_hands_back_all_it_holds(database_url: str, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    async with queue_worker(database_url) as leaving:
+        async with leaving.heartbeat.beating():
+            await eventually(leaving.heartbeat.may_send)
+            await leaving.claim()
+        assert tables.rows("select state, failures from delivery") == [("ready", 0)]
+        assert tables.rows("select * from worker") == []
+
+
+async def test_without_a_beat_nothing_more_is_sent(own_postgres: ThrowawayPostgres) -> None:
+    async with queue_worker(own_postgres.url) as worker:
+        assert worker.heartbeat.may_send()
+        async with worker.heartbeat.beating():
+            await asyncio.to_thread(own_postgres.stop)
+            await eventually(lambda: not worker.heartbeat.may_send())
+            await asyncio.to_thread(own_postgres.start)
+            await eventually(worker.heartbeat.may_send)
