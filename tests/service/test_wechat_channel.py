@@ -277,6 +277,17 @@ async def test_passing_trouble_keeps_the_reservation_for_the_next_try(
     assert isinstance(await send(channel, claimed(attempt=2)), Delivered)
 
 
+async def test_without_a_token_nothing_is_reserved_and_nothing_lost(
+    channel: Wechat, wechat: FakeWechat, consent: Consent, tables: QueueDatabase
+) -> None:
+    await consent.accept()
+    wechat.token_errcode = 40125
+
+    assert isinstance(await send(channel, claimed()), Unreachable)
+    assert await consent.left() == 1
+    assert tables.rows("select * from wechat_reservation") == []
+
+
 async def test_nobody_reached_is_nothing_sent(
     database_url: str, database: Database, wechat: FakeWechat, consent: Consent, channel: Wechat, unused_tcp_port: int
 ) -> None:

@@ -16,7 +16,7 @@ from notifier_service.repeating import Repeating
 from notifier_service.wechat.errcodes import RETRY_AFTER_SECONDS, Meaning, meaning
 from notifier_service.wechat.ledger import Ledger, Verdict
 from notifier_service.wechat.template import check_openid, read_template, send_body
-from notifier_service.wechat.token import TokenKeeper, WechatRefuses
+from notifier_service.wechat.token import TokenKeeper
 from notifier_service.wording import NoWording, word
 from service_kit.client import fetch, open_session
 from service_kit.database import DatabaseUnavailable, StatementTimeout
@@ -61,9 +61,9 @@ class Wechat:
         try:
             template = read_template(endpoint.config)
             wording = word(claimed.topic, claimed.body, endpoint.language, claimed.occurrences)
-            token = await self._keeper.token()
-        except (ValueError, NoWording, WechatRefuses) as error:
+        except (ValueError, NoWording) as error:
             return Rejected(str(error))
+        token = await self._keeper.token()
         reservation = await self._ledger.reserve(claimed.id, claimed.attempt, openid, template.template_id)
         if reservation is None:
             return Skipped("the user has accepted no further message of this template")
@@ -74,11 +74,9 @@ class Wechat:
         if meaning(answer.errcode) == "token":
             try:
                 token = await self._keeper.token(refused=token)
-            except (Unreachable, WechatRefuses) as error:
+            except Unreachable:
                 await self._note(claimed, "not_sent")
-                if isinstance(error, Unreachable):
-                    raise
-                return Rejected(str(error))
+                raise
             answer = await self._post(claimed, token.secret, body)
         return await self._judge(claimed, answer)
 

@@ -48,10 +48,6 @@ class _Answer(msgspec.Struct):
     errmsg: str = ""
 
 
-class WechatRefuses(Exception):
-    """WeChat gives no token for these credentials; the text says why."""
-
-
 class TokenKeeper:
     """Gives the token that is good now."""
 
@@ -78,7 +74,7 @@ class TokenKeeper:
     async def token(self, *, refused: Token | None = None) -> Token:
         """A token that is good as far as anybody knows; another one than `refused`, which WeChat did not take.
 
-        Raises Unreachable, WechatRefuses, DatabaseUnavailable, StatementTimeout.
+        Raises Unreachable, DatabaseUnavailable, StatementTimeout.
         """
         async with self._one_at_a_time:
             kept = self._kept
@@ -162,9 +158,10 @@ class TokenKeeper:
         if answer.access_token and not answer.errcode:
             return answer
         said = f"WeChat gives no access token: {answer.errcode} {answer.errmsg[:100]}"
-        if meaning(answer.errcode) == "refused":
-            raise WechatRefuses(said)
-        raise Unreachable(said, counts=False, retry_after_seconds=60.0)
+        if meaning(answer.errcode) == "refused":  # an operator has to look; what waits must not be lost meanwhile
+            log.error("wechat_token.refused", errcode=answer.errcode, errmsg=answer.errmsg[:100])
+            raise Unreachable(said)
+        raise Unreachable(said, retry_after_seconds=60.0)
 
 
 def _is(token: Token, refused: Token | None) -> bool:
