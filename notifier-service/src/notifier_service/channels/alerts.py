@@ -44,7 +44,7 @@ class Alerts:
             return Rejected(str(error))
         if len(self._under_way) >= THREADS:
             # What was given up may still occupy its thread: nothing is to wait behind it unseen.
-            raise Unreachable("earlier alerts are still being sent", counts=False)
+            raise Unreachable("earlier alerts are still being sent", counts=False, blames_endpoint=False)
         wording = gathered.wording
         sending = self._pool.submit(_notify, url, wording.title.text, wording.plain())
         self._under_way.add(sending)

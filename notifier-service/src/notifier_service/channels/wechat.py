@@ -97,7 +97,7 @@ class Wechat:
             case "template" | "refused":
                 return Rejected(said, 200)
             case "token":
-                raise Unreachable(said, http_status=200, counts=False)
+                raise Unreachable(said, http_status=200, counts=False, blames_endpoint=False)
             case "limited":
                 raise Unreachable(said, http_status=200, retry_after_seconds=RETRY_AFTER_SECONDS[answer.errcode])
             case "passing":

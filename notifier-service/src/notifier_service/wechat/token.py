@@ -102,7 +102,7 @@ class TokenKeeper:
             if lease is not None:
                 return await self._fetch(generation, force=bool(lease[0]))
             if time.monotonic() > deadline:
-                raise Unreachable("no access token yet: another replica is fetching one", counts=False)
+                raise _not_now("another replica is fetching it")
             await asyncio.sleep(LOOK_INTERVAL_SECONDS)
 
     async def _read(self) -> tuple[Token | None, int]:
@@ -152,16 +152,21 @@ class TokenKeeper:
             )
             answer = msgspec.json.decode(reply.body, type=_Answer)
         except UpstreamFault as error:
-            raise Unreachable(f"no access token: {error.detail}", counts=False) from error
+            raise _not_now(error.detail) from error
         except msgspec.DecodeError:
-            raise Unreachable("no access token: WeChat's answer is no JSON", counts=False) from None
+            raise _not_now("WeChat's answer is no JSON") from None
         if answer.access_token and not answer.errcode:
             return answer
-        said = f"WeChat gives no access token: {answer.errcode} {answer.errmsg[:100]}"
+        said = f"WeChat says {answer.errcode} {answer.errmsg[:100]}"
         if meaning(answer.errcode) == "refused":  # an operator has to look; what waits must not be lost meanwhile
             log.error("wechat_token.refused", errcode=answer.errcode, errmsg=answer.errmsg[:100])
-            raise Unreachable(said)
-        raise Unreachable(said, retry_after_seconds=60.0)
+            raise Unreachable(f"no access token: {said}", blames_endpoint=False)
+        raise _not_now(said)
+
+
+def _not_now(why: str) -> Unreachable:
+    """No fault of the message's nor of its endpoint's."""
+    return Unreachable(f"no access token: {why}", counts=False, blames_endpoint=False)
 
 
 def _is(token: Token, refused: Token | None) -> bool:
