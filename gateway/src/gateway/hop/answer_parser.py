@@ -21,7 +21,9 @@ class AnswerParser:
     limits are refused, as a proxy that passes them on is how answers get split.
     """
 
-    # Defaults of the class where they will do: a request makes one of these.
+    # Defaults of the class where they will do: a request makes one of these. The first are for httptools, to which a
+    # name that is missing costs more than one that is None.
+    on_status = on_chunk_header = on_chunk_complete = None
     status = 0
     content_length: int | None = None
     """As the head says it; None where the length is known only at the end."""
