@@ -101,7 +101,6 @@ async def test_a_name_without_a_good_answer_stays_what_it_was(says: list[str] | 
         await until(lambda: replicas.names.asked > asked + (1 if says is None else 3) or replicas.names.waiting == 1)
         assert await ask_many(replicas, 20) == 20
         assert replicas.asked == [10, 10]
-        assert replicas.names.waiting <= 1, "a lookup that hangs holds a thread: not one more each time"
         replicas.names.says = ["127.0.0.2"]
         replicas.names.may_go_on.set()
         await until(lambda: set(replicas.states) == {"127.0.0.2"})

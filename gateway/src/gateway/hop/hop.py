@@ -116,7 +116,7 @@ class Hop:
         self, error: UpstreamFault, tried: list[Replica], method: str, now: float, end: float
     ) -> Replica | None:
         """Where to try again; None where that may not be."""
-        if isinstance(error, UpstreamTimeout) or now >= end or len(tried) == MOST_TRIES:
+        if now >= end or len(tried) == MOST_TRIES:
             return None
         if method not in IDEMPOTENT_METHODS and not isinstance(error, NotSent):
             return None
