@@ -11,6 +11,7 @@ from notifier_service.circuit import FAILURES_BEFORE_REST, RESTS
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Claimed
 from notifier_service.own_connection import OwnConnection, Statement
+from notifier_service.queue import PLANNER as QUEUE_PLANNER
 from notifier_service.retry import Step
 from service_kit.alerts import storable
 from service_kit.database import DatabaseUnavailable, StatementTimeout
@@ -20,6 +21,9 @@ BATCH_LIMIT = 1000
 TEXT_LIMIT_CHARACTERS = 500
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
+
+PLANNER = f"{QUEUE_PLANNER}; set enable_nestloop = off"
+"""A batch is joined by its hash: row by row with each other, 500 and 500 are 250,000."""
 
 QUERIES = read_queries(__file__)
 log = structlog.get_logger()

@@ -7,7 +7,8 @@ with ended as (
         as ended(id, attempt, duration_ms, http_status)
 ), delivered as (
     delete from delivery using ended
-    where delivery.id = ended.id and delivery.attempt = ended.attempt and state = 'running'
+    where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
+        and state = 'running'
     returning delivery.id, message_id, endpoint_id, duration_ms, worker, delivery.attempt, http_status, channel
 ), recorded as (
     insert into delivery_record
@@ -26,7 +27,8 @@ with ended as (
     ) as ended(id, attempt, duration_ms, http_status, outcome, retry_in_seconds, counts, provider_id, error)
 ), gone as (
     delete from delivery using ended
-    where delivery.id = ended.id and delivery.attempt = ended.attempt and state = 'running' and retry_in_seconds is null
+    where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
+        and state = 'running' and retry_in_seconds is null
     returning delivery.*, outcome, duration_ms, http_status, provider_id, error
 ), dead as (
     insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
@@ -37,7 +39,8 @@ with ended as (
     set state = 'ready', run_at = now() + make_interval(secs => retry_in_seconds), failures = failures + counts,
         has_slot = false, lease_until = null, last_error = error
     from ended
-    where delivery.id = ended.id and delivery.attempt = ended.attempt and state = 'running'
+    where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
+        and state = 'running'
         and retry_in_seconds is not null
     returning delivery.*, outcome, duration_ms, http_status, provider_id, error
 ), recorded as (
@@ -63,6 +66,7 @@ with judged as (
     from endpoint join unnest(
         %(ids)s::bigint[], %(well)s::boolean[], %(failed)s::integer[], %(rests)s::float8[], %(reasons)s::text[]
     ) as judged(id, is_well, failed, rest_seconds, disabled_reason) using (id)
+    where endpoint.id = any(%(ids)s::bigint[])
     order by endpoint.id for update of endpoint
 ), rest as (
     select *, case when failures > 0 and not is_well then

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from notifier_service import completion
 from notifier_service.channels import Channel
 from notifier_service.completion import Completion
 from notifier_service.dispatcher import Dispatcher
@@ -44,7 +45,7 @@ class Deliveries:
             return connection
 
         completions = {
-            channel.name: Completion(connect("complete", PLANNER), metrics, channel.name, report)
+            channel.name: Completion(connect("complete", completion.PLANNER), metrics, channel.name, report)
             for channel in channels
         }
         self._heartbeat = Heartbeat(

@@ -23,7 +23,7 @@ FULL_LOOK_SECONDS = 2.0
 """How often a claim looks at everything: what was put back, or committed late, lies below the floor."""
 UNREADABLE = "the endpoint's address cannot be decrypted with this SECRET_KEY"
 
-PLANNER = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off"
+PLANNER = "set jit = off; set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off"
 """What connections begin with that move deliveries: rows are found by index, one by one. Statistics lag behind a queue
 that is empty now and holds 100,000 rows a second later: by them the planner may read all rows at each claim."""
 

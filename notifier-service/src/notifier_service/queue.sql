@@ -57,14 +57,14 @@ with asked as (
 )
 update delivery as d set state = 'ready', run_at = slot, has_slot = true, lease_until = null
 from slots
-where d.id = slots.id and d.attempt = slots.attempt and d.state = 'running' and slot > now()
+where d.id = any(%(ids)s::bigint[]) and d.id = slots.id and d.attempt = slots.attempt and d.state = 'running' and slot > now()
 returning d.id
 
 -- name: hand_back
 -- running → ready: what a worker that stops has claimed and not begun to send
 update delivery as d set state = 'ready', lease_until = null
 from unnest(%(ids)s::bigint[], %(attempts)s::integer[]) as given(id, attempt)
-where d.id = given.id and d.attempt = given.attempt and d.state = 'running'
+where d.id = any(%(ids)s::bigint[]) and d.id = given.id and d.attempt = given.attempt and d.state = 'running'
 returning d.id
 
 -- name: next_run
