@@ -32,7 +32,7 @@ async def test_an_answer_that_comes_late_is_an_answer() -> None:
     names.may_go_on.set()
     await resolving.refresh()
     await resolving.refresh()
-    assert told == [{Address("127.0.0.1", 80)}]
+    assert told == [frozenset({Address("127.0.0.1", 80)})]
 
 
 async def test_only_a_change_is_told() -> None:
@@ -55,7 +55,7 @@ async def test_an_address_is_not_looked_up(host: str) -> None:
     names, told = Names([]), list[frozenset[Address]]()
     resolving = Resolver(host, 80, told.append, names)
     await resolving.refresh()
-    assert (resolving.is_fixed, names.asked, told) == (True, 0, [{Address(host, 80)}])
+    assert (resolving.is_fixed, names.asked, told) == (True, 0, [frozenset({Address(host, 80)})])
 
 
 async def test_a_host_with_an_address_in_each_family_is_one() -> None:
