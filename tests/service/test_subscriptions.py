@@ -14,7 +14,7 @@ from notifier_service import subscriptions as subscriptions_module
 from notifier_service.app import make_app
 from notifier_service.settings import NotifierSettings
 from tests.fakes.webhook import SECRET, FakeWebhook, fake_webhook
-from tests.queue_database import QueueDatabase
+from tests.queue_database import QueueDatabase, eventually
 
 Client = TestClient[web.Request, web.Application]
 OPERATOR_KEY = "an-operator-key-that-is-long-enough"
@@ -65,7 +65,11 @@ async def api(aiohttp_client: Callable[..., Awaitable[Client]], tables: QueueDat
         operator_key=SecretStr(OPERATOR_KEY),
         webhook_private_addresses=True,
     )
-    return Api(await aiohttp_client(make_app(settings)))
+    client = await aiohttp_client(make_app(settings))
+    # What the settings name is made at the start: out of the way of counts.
+    await eventually(lambda: tables.rows("select 1 from endpoint"))
+    tables.rows("delete from endpoint")
+    return Api(client)
 
 
 @pytest.fixture
