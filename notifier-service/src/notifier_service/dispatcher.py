@@ -25,6 +25,7 @@ AHEAD_SECONDS = 0.1
 """For how long the deliveries last that are claimed before there is a free hand: more are kept from other replicas."""
 OVERTIME_SECONDS = 0.5
 """For a channel to say itself that its time is up."""
+WATCH_INTERVAL_SECONDS = 0.25
 GRACE_SECONDS = 8.0
 """How long sends under way may take at the end: below the 10 s that Docker leaves."""
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ class Dispatcher:
         self._is_stopping = False
         self._claiming = asyncio.Lock()
         self._waiting: deque[Claimed] = deque()
-        self._hands: set[asyncio.Task[None]] = set()
+        self._hands: dict[asyncio.Task[None], _Hand] = {}
         self._spare_hand = False
         self._pace = _Pace()
         self._is_dry = True
@@ -71,7 +72,11 @@ class Dispatcher:
     async def working(self) -> AsyncIterator[None]:
         """Deliver while the context is open, or until `drain`."""
         name = self._channel.name
-        async with running(f"complete.{name}", self._completion.run), running(f"deliver.{name}", self._turns.run):
+        async with (
+            running(f"complete.{name}", self._completion.run),
+            running(f"watch.{name}", self._watch),
+            running(f"deliver.{name}", self._turns.run),
+        ):
             yield
 
     async def _claim(self) -> None:
@@ -137,42 +142,61 @@ class Dispatcher:
         """One more hand, if there is work for it; it sets the next to work before it begins its own."""
         if self._waiting and not self._spare_hand and len(self._hands) < self._channel.concurrency:
             self._spare_hand = True
-            hand = asyncio.create_task(self._work(), name=f"send.{self._channel.name}")
-            self._hands.add(hand)
-            hand.add_done_callback(self._hands.discard)
+            hand = _Hand()
+            task = asyncio.create_task(self._work(hand), name=f"send.{self._channel.name}")
+            self._hands[task] = hand
+            task.add_done_callback(self._hands.pop)
 
-    async def _work(self) -> None:
+    async def _work(self, hand: "_Hand") -> None:
         """Send what waits until nothing does."""
         self._spare_hand = False
         while self._waiting and self._may_send():
             claimed = self._waiting.popleft()
             self._set_to_work()
             started = time.perf_counter()
-            step = await self._try(claimed)
+            step = await self._try(claimed, hand)
             duration_ms = round((time.perf_counter() - started) * 1000)
             self._completion.add(claimed, step, duration_ms)
             self._pace.count()
             if step.outcome != "delivered":
                 self._tell(claimed, step, duration_ms)
 
-    async def _try(self, claimed: Claimed) -> Step:
+    async def _try(self, claimed: Claimed, hand: "_Hand") -> Step:
         """Send once. Whatever happens becomes a step, except this task's own cancellation."""
         failures = claimed.failures + 1
         age = claimed.age_seconds + time.monotonic() - claimed.claimed_at
         ending: Answer | Unreachable
         try:
-            async with asyncio.timeout(self._channel.timeout_seconds + OVERTIME_SECONDS):
-                ending = await self._channel.send(claimed)
+            hand.until = time.monotonic() + self._channel.timeout_seconds + OVERTIME_SECONDS
+            ending = await self._channel.send(claimed)
         except Unreachable as unreachable:
             ending = unreachable
-        except TimeoutError:
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not hand.is_late or task is None or task.uncancel() > 0:
+                raise
             ending = Unreachable(f"no answer within {self._channel.timeout_seconds:g} s")
+        except TimeoutError:
+            ending = Unreachable("no answer in time")
         except Exception as error:
             log.exception("send.crashed", channel=self._channel.name, delivery_id=claimed.id)
             self._report(error)
             # A fault of ours, not of the endpoint.
             ending = Unreachable(f"unexpected {type(error).__name__}", blames_endpoint=False)
+        finally:
+            hand.until = float("inf")
+            hand.is_late = False
         return next_step(ending, failures, age)
+
+    async def _watch(self) -> None:
+        """Cut short sends whose time is up. One look for all: a timer for each is what a quick send would cost most."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+            now = time.monotonic()
+            for task, hand in self._hands.items():
+                if now > hand.until and not hand.is_late:
+                    hand.is_late = True
+                    task.cancel()
 
     def _tell(self, claimed: Claimed, step: Step, duration_ms: int) -> None:
         log.warning(
@@ -222,6 +246,16 @@ class Dispatcher:
                 await self._queue.hand_back(unsent)
         self._forget(unsent)
         return len(unsent)
+
+
+class _Hand:
+    """One sender: until when what it sends may take, and whether it was cut short because that is past."""
+
+    __slots__ = ("is_late", "until")
+
+    def __init__(self) -> None:
+        self.until = float("inf")
+        self.is_late = False
 
 
 class _Pace:
