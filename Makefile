@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench .env clean
+.PHONY: help run demo test check bench overload .env clean
 
 help: ## name the targets
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ check: $(STAMP) ## lint, format, types, import contracts
 
 bench: $(STAMP) ## measure, print tables
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+overload: $(STAMP) ## five times too much for the gateway, for a minute
+	@OVERLOAD_SECONDS=60 $(BIN)/python -m pytest tests/fault/test_gateway_overload.py
 
 .env: ## make the settings file, with fresh secrets where it has none
 	@$(FOUND_PYTHON) -m local.settings_file

@@ -27,14 +27,16 @@ NAME = web.AppKey("name", str)
 
 
 class FakeService:
-    """Answers every path, `/health/live` apart, with `answer`; what it was asked is in `seen`."""
+    """Answers every path, `/health/ready` apart, with `answer`; what it was asked is in `seen`."""
 
     def __init__(self, name: str) -> None:
         self.seen: list[Seen] = []
         self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] = answer_with_name
+        self.degraded: list[str] = []
+        """What it says that it cannot do without, and lacks."""
         app = web.Application()
         app[NAME] = name
-        app.router.add_get("/health/live", self._say_live)
+        app.router.add_get("/health/ready", self._say_ready)
         app.router.add_route("*", "/{path:.*}", self._note_and_answer)
         self.server = TestServer(app)
 
@@ -48,8 +50,11 @@ class FakeService:
         """What was asked for, in order."""
         return [one.target for one in self.seen]
 
-    async def _say_live(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "live"})
+    async def _say_ready(self, _request: web.Request) -> web.Response:
+        status = 503 if self.degraded else 200
+        return web.json_response(
+            {"status": "not_ready" if self.degraded else "ready", "degraded": self.degraded}, status=status
+        )
 
     async def _note_and_answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(Seen(request.method, request.raw_path, request.headers, await request.read()))

@@ -258,9 +258,19 @@ async def steady(measure: Callable[[], int]) -> int:
 
 async def test_a_body_goes_on_whole(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
     body = b"x" * 65_536
-    async with session.get(f"{gateway.url}/v1/me", data=body) as response:
+    async with session.post(f"{gateway.url}/v1/subscriptions", data=body) as response:
         assert response.status == 200
-    assert gateway.services[Service.DEVELOPER].seen[0].body == body
+    assert gateway.services[Service.NOTIFIER].seen[0].body == body
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_body_that_means_nothing_does_not_go_on(
+    gateway: RunningGateway, session: aiohttp.ClientSession, method: str
+) -> None:
+    async with session.request(method, f"{gateway.url}/v1/me", data=b"GET / HTTP/1.1\r\n\r\n") as response:
+        assert response.status == 200
+    (seen,) = gateway.services[Service.DEVELOPER].seen
+    assert (seen.body, "Content-Length" in seen.headers) == (b"", False)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -280,9 +290,10 @@ async def test_a_body_beyond_the_limit_is_refused(
 
 async def test_a_compressed_body_is_not_unpacked(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
     bomb = gzip.compress(b"x" * 5_000_000)
-    async with session.get(f"{gateway.url}/v1/me", data=bomb, headers={"Content-Encoding": "gzip"}) as response:
+    url = f"{gateway.url}/v1/subscriptions"
+    async with session.post(url, data=bomb, headers={"Content-Encoding": "gzip"}) as response:
         assert response.status == 200
-    seen = gateway.services[Service.DEVELOPER].seen[0]
+    seen = gateway.services[Service.NOTIFIER].seen[0]
     assert (seen.body, seen.headers["Content-Encoding"]) == (bomb, "gzip")
 
 
@@ -322,7 +333,9 @@ async def test_every_answer_may_be_read_by_any_page(gateway: RunningGateway, ses
             assert response.status == status
             assert response.headers.getall("Access-Control-Allow-Origin") == ["*"]
             exposed = response.headers["Access-Control-Expose-Headers"]
-            assert exposed == "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After"
+            assert exposed == (
+                "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, Age"
+            )
 
 
 async def test_no_answer_tells_versions(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
@@ -338,5 +351,22 @@ async def test_readiness_names_services_that_are_away(gateway: RunningGateway, s
     await gateway.services[Service.SEARCH].server.close()
     await gateway.services[Service.NOTIFIER].server.close()
     async with session.get(f"{gateway.internal_url}/health/ready") as response:
-        expected = {"status": "ready", "degraded": ["search-service", "notifier-service"]}
-        assert (response.status, await response.json()) == (200, expected)
+        ready = await response.json()
+    assert (response.status, ready["status"], ready["degraded"]) == (
+        200,
+        "ready",
+        ["search-service", "notifier-service"],
+    )
+
+
+async def test_readiness_says_what_a_service_lacks_and_how_its_replicas_are(
+    gateway: RunningGateway, session: aiohttp.ClientSession
+) -> None:
+    gateway.services[Service.NOTIFIER].degraded = ["database"]
+    async with session.get(f"{gateway.internal_url}/health/ready") as response:
+        ready = await response.json()
+    assert (response.status, ready["degraded"]) == (200, ["notifier-service"])
+    told = ready["details"]["notifier-service"]
+    assert (told["status"], told["degraded"]) == ("not_ready", ["database"])
+    address = gateway.services[Service.NOTIFIER].url.removeprefix("http://")
+    assert [(one["address"], one["state"]) for one in told["replicas"]] == [(address, "active")]

@@ -1,6 +1,7 @@
 """Hostile bytes on a real socket: each is refused or passed on in its one reading, and leaves no trace."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,6 +9,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.routes import Service
 from tests.fakes.running_gateway import RunningGateway, running_gateway
 
 TOKEN = "S3cretS3cretS3cretS3cretS3cretS3cretS3cr"
@@ -22,7 +24,7 @@ async def gateway() -> AsyncIterator[RunningGateway]:
 
 
 # What arrives; where aiohttp would see nothing wrong, it asks for the connection's end.
-REFUSED = {
+REFUSED_BYTES = {
     # Two readings of where the body ends.
     "length and chunked": f"{ME}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}",
     "two lengths": f"{ME}Content-Length: 0\r\nContent-Length: {len(SMUGGLED)}\r\n\r\n{SMUGGLED}",
@@ -79,6 +81,11 @@ BAD_TARGETS = [
     "*",
     "evil.example:443",
 ]
+TWICE = ["Authorization", "Content-Type", "If-Modified-Since", "Range", "Referer", "User-Agent"]
+REFUSED = REFUSED_BYTES | {
+    f"two of {name}": f"{ME}{name}: {TOKEN}\r\nX-A: b\r\n{name.lower()}: {TOKEN}\r\nConnection: close\r\n\r\n"
+    for name in TWICE
+}
 REFUSED |= {
     f"target {target}": f"GET {target}?token={TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for target in BAD_TARGETS
@@ -172,6 +179,56 @@ def test_what_a_service_sees_is_what_came_or_nothing() -> None:
         else:
             refused += 1
             assert received[9:13] in {b"400 ", b"404 "}
+
+    try:
+        check()
+    finally:
+        loop.run_until_complete(opened.__aexit__(None, None, None))
+        loop.close()
+    assert passed > 50
+    assert refused > 50
+
+
+def test_whatever_headers_come_a_service_sees_no_pretence_and_one_request() -> None:
+    """Whatever bytes stand for names and values."""
+    loop = asyncio.new_event_loop()
+    opened = running_gateway()
+    gateway = loop.run_until_complete(opened.__aenter__())
+    passed = refused = 0
+    names = st.one_of(
+        st.binary(min_size=1, max_size=6),
+        st.from_regex(rb"[A-Za-z0-9-]{1,12}", fullmatch=True),
+        st.sampled_from([b"Connection", b"X-Forwarded-For", b"X_Forwarded_For", b"X-User-Id", b"Transfer-Encoding"]),
+        st.sampled_from(
+            [b"Content-Length", b"Host", b"Expect", b"Upgrade", b"TE", b"X-Request-Timeout-Ms", b"Forwarded"]
+        ),
+    )
+    values = st.one_of(
+        st.binary(max_size=8),
+        st.sampled_from([b"close, X-Forwarded-For", b"chunked", b"0", b"1", b"100-continue", b"h2c", b"192.0.2.66"]),
+    )
+    lines = st.tuples(names, values).map(lambda field: b"%b: %b\r\n" % field)
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(lines, max_size=4).map(b"".join))
+    def check(fields: bytes) -> None:
+        nonlocal passed, refused
+        service = gateway.services[Service.DEVELOPER]
+        seen_before = len(gateway.seen_by_all)
+        sent = b"GET /v1/developers/%d HTTP/1.1\r\nHost: x\r\nAuthorization: t\r\n%bConnection: close\r\n\r\n"
+        received = loop.run_until_complete(gateway.exchange(sent % (passed, fields)))
+        status = received.split(b" ", 2)[1]
+        seen = gateway.seen_by_all[seen_before:]
+        if status == b"200":
+            passed += 1
+            assert len(seen) == 1
+            headers = service.seen[-1].headers
+            assert headers.getall("X-Forwarded-For") == ["127.0.0.1"]
+            assert not {"Forwarded", "X-User-Id", "Connection", "Transfer-Encoding", "TE", "Upgrade"} & set(headers)
+            assert all(re.fullmatch("[A-Za-z0-9-]+", name) for name in headers)
+        else:
+            refused += 1
+            assert (status, seen) in ((b"400", []), (b"417", []))
 
     try:
         check()

@@ -1,13 +1,24 @@
 """Who may pass to a service, who waits, who is turned away; and that no place is ever lost."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.admission import CALLER_LIMIT, Admission, Gate, Passage, TooManyAtOnce
+from gateway.admission import CALLER_LIMIT, Admission, Gate, TooManyAtOnce
 from gateway.routes import Service
 from service_kit.errors import Overloaded
 from tests.fakes.waiting import until
+
+
+@asynccontextmanager
+async def a_place(gate: Gate) -> AsyncIterator[None]:
+    await gate.enter("192.0.2.1")
+    try:
+        yield
+    finally:
+        gate.leave("192.0.2.1")
 
 
 class Request:
@@ -19,7 +30,7 @@ class Request:
         self.task = asyncio.create_task(self._run(gate))
 
     async def _run(self, gate: Gate) -> None:
-        async with Passage(gate, "192.0.2.1"):
+        async with a_place(gate):
             self.is_inside = True
             await self._finish.wait()
 
@@ -106,7 +117,7 @@ async def test_a_caller_who_leaves_while_another_passes_him_over_takes_no_place_
 
 async def test_what_raises_inside_gives_its_place_back(gate: Gate) -> None:
     with pytest.raises(RuntimeError):
-        async with Passage(gate, "192.0.2.1"):
+        async with a_place(gate):
             raise RuntimeError
     assert gate.under_way == 0
 
@@ -115,7 +126,7 @@ async def test_a_service_that_is_full_leaves_the_others_their_places() -> None:
     admission = Admission()
     search = admission.gates[Service.SEARCH]
     search.under_way = search.under_way_limit
-    async with admission.enter(Service.REPO, "192.0.2.1"):
+    async with a_place(admission.gates[Service.REPO]):
         assert admission.gates[Service.REPO].under_way == 1
 
 
@@ -139,5 +150,5 @@ async def test_who_is_turned_away_counts_for_nothing(gate: Gate) -> None:
     for request in requests:
         await request.finish()
     assert gate.under_way == 0
-    async with Passage(gate, "192.0.2.1"):
+    async with a_place(gate):
         assert gate.under_way == 1

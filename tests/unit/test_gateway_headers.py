@@ -1,10 +1,21 @@
 """Which header fields go on, and what `X-Forwarded-For` may say."""
 
+import re
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.headers import answer_headers, forwarded_for, request_headers
+from gateway.headers import (
+    SECURITY_HEADERS,
+    InvalidHeader,
+    answer_headers,
+    check_headers,
+    forwarded_for,
+    request_headers,
+)
+from gateway.hop.hop import TIMEOUT_HEADER
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 HOP_BY_HOP = [
@@ -119,3 +130,72 @@ def test_an_address_is_believed_if_a_trusted_proxy_wrote_it(peer: str, offered: 
 
 def test_nobody_is_trusted_unless_named() -> None:
     assert forwarded_for("127.0.0.1", ["198.51.100.7"], ()) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-User-Id", "X-Remote-User", "Remote-User", "X-Auth-Token", "True-Client-IP", "X-Original-URL", "X-WeGit-A"],
+)
+def test_a_caller_cannot_pretend_to_be_somebody(name: str) -> None:
+    assert passed_on((name, "pretended"), (name.lower(), "again")) == {}
+
+
+def test_a_caller_cannot_say_how_long_the_gateway_waits() -> None:
+    assert passed_on((TIMEOUT_HEADER, "1")) == {}
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "goes_on"),
+    [
+        (TRACE, True),
+        (TRACE.upper(), False),
+        ("ff" + TRACE[2:], False),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", False),
+        (f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", False),
+        (TRACE + "-x", False),
+        ("", False),
+    ],
+)
+def test_a_trace_goes_on_if_it_is_well_formed(traceparent: str, goes_on: bool) -> None:
+    fields = {"tracestate": "a=1", "traceparent": traceparent}
+    assert passed_on(*fields.items()) == (fields if goes_on else {})
+
+
+def test_a_trace_state_does_not_go_on_by_itself() -> None:
+    assert passed_on(("tracestate", "a=1")) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "authorization", "Content-Type", "User-Agent", "X-Request-Id", "Range"]
+)
+def test_what_may_be_there_once_is_not_there_twice(name: str) -> None:
+    check_headers([("Accept", "a"), (name, "one"), ("Accept", "b")])
+    with pytest.raises(InvalidHeader) as raised:
+        check_headers([(name, "secret-one"), (name.title(), "secret-two")])
+    assert "secret" not in raised.value.detail
+
+
+def test_a_service_does_not_speak_for_the_gateway() -> None:
+    assert answered(*SECURITY_HEADERS, ("Content-Security-Policy", "default-src *")) == []
+
+
+NAMES = st.one_of(
+    st.text("abcXYZ019-_.!~ ", min_size=1, max_size=12),
+    st.sampled_from(["Connection", "X-Forwarded-For", "Transfer-Encoding", "Content-Length", "X-User-Id", "Host"]),
+)
+VALUES = st.one_of(st.text(max_size=12), st.sampled_from(["close, X-A", "chunked", "x\r\nX-User-Id: 1", "127.0.0.1"]))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=8))
+def test_whatever_is_offered_nothing_of_one_connection_and_nobody_pretended_goes_on(
+    fields: list[tuple[str, str]],
+) -> None:
+    kept = request_headers(fields, "192.0.2.1", "request-id-1")
+    names = [name.lower() for name, _ in kept]
+    assert names.count("x-forwarded-for") == 1
+    assert not {"connection", "transfer-encoding", "content-length", "host", "x-user-id"} & set(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", name) for name in names)
+    assert not any(set("\r\n\0") & set(value) for _, value in kept)

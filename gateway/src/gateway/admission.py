@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter, deque
 from contextlib import suppress
-from types import TracebackType
 
 from gateway.routes import Service
 from service_kit.errors import Overloaded, ServiceError
@@ -45,7 +44,10 @@ class Gate:
         return len(self._waiting)
 
     async def enter(self, caller: str) -> None:
-        """Take a place, within WAIT_SECONDS; `leave` gives it back. Raises Overloaded or TooManyAtOnce."""
+        """Take a place, within WAIT_SECONDS; `leave` gives it back, at the answer's end.
+
+        `caller` is an address as `rate_limits.network_of` gives it. Raises Overloaded or TooManyAtOnce.
+        """
         if self._by_caller[caller] >= CALLER_LIMIT:
             self.refused += 1
             raise TooManyAtOnce(
@@ -112,28 +114,3 @@ class Admission:
 
     def __init__(self) -> None:
         self.gates = {service: Gate(service) for service in Service}
-
-    def enter(self, service: Service, caller: str) -> "Passage":
-        """`async with` it around a request of this caller's to the service, to the end of its answer.
-
-        `caller` is an address as `rate_limits.network_of` gives it. Raises Overloaded or TooManyAtOnce.
-        """
-        return Passage(self.gates[service], caller)
-
-
-class Passage:
-    """One request's way through a gate."""
-
-    __slots__ = ("_caller", "_gate")
-
-    def __init__(self, gate: Gate, caller: str) -> None:
-        self._gate = gate
-        self._caller = caller
-
-    async def __aenter__(self) -> None:
-        await self._gate.enter(self._caller)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._gate.leave(self._caller)

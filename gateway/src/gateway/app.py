@@ -1,10 +1,14 @@
 """One gateway: its settings, and its parts put together."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_network
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from aiohttp import web
 from pydantic import BeforeValidator, Field
@@ -21,13 +25,20 @@ from gateway.headers import Network
 from gateway.hits import Hits
 from gateway.hop.hop import Hop
 from gateway.internal import make_internal_app
+from gateway.listener import Listener
+from gateway.metrics import GatewayCollector
 from gateway.passing import Passing
 from gateway.rate_limits import RateLimits
 from gateway.routes import Service
+from gateway.shared_table import SharedTable
 from service_kit.alerts import ALERTS
+from service_kit.health import CHECKS, Check
 from service_kit.metrics import METRICS
 from service_kit.server import listen, make_runner
 from service_kit.settings import HttpUrl, Port, ServiceSettings
+
+NOTICE_SECONDS = 1.0
+"""Between a stop's beginning, which readiness tells, and the moment from which no connection is taken any more."""
 
 
 def _networks(value: object) -> object:
@@ -47,6 +58,8 @@ class Settings(ServiceSettings):
     """Metrics and health, for who runs this: never to be published."""
     gateway_fast_path: bool = True
     """Whether hits are answered before aiohttp has made a request of them (`fast_path`)."""
+    gateway_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the port; more of them than cores bring nothing."""
     gateway_cache_mb: Annotated[int, Field(ge=1)] = 64
     """What kept answers may take of each process's memory, MiB."""
     rate_limit_per_minute: Annotated[int, Field(ge=1)] = 600
@@ -69,6 +82,14 @@ class Settings(ServiceSettings):
         }[service]
 
 
+class Workplace(NamedTuple):
+    """What one of several processes is given by their parent."""
+
+    socket_path: str
+    """Where it answers what its parent's internal port is asked."""
+    table: SharedTable
+
+
 class Gateway:
     """A gateway that listens: what its parts are, for who watches it."""
 
@@ -79,33 +100,69 @@ class Gateway:
         admission: Admission,
         connections: Connections,
         cache: SharedCache,
+        listener: Listener,
     ) -> None:
         self.internal = internal
         self.hops = hops
         self.admission = admission
         self.connections = connections
         self.cache = cache
+        self._listener = listener
+
+    async def drain(self) -> None:
+        """Be not ready for a while, take no more connections, and let those that are there end with an answer."""
+        self.connections.is_leaving = True
+        await asyncio.sleep(NOTICE_SECONDS)
+        await self._listener.close()
+        await self.connections.drain()
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Gateway]:
+async def serving_to_the_end(settings: Settings, workplace: Workplace | None = None) -> AsyncIterator[None]:
+    """As `serving`, for a process: told to stop, it drains first. A worker is told so by its parent's end as well."""
+    async with serving(settings, workplace) as gateway:
+        if workplace is not None:
+            stop_with_parent()
+        yield
+        await gateway.drain()
+
+
+def stop_with_parent() -> None:
+    """Have the process stop when its standard input ends, which the parent holds open for as long as it lives."""
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            loop.remove_reader(sys.stdin.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), read)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, workplace: Workplace | None = None) -> AsyncIterator[Gateway]:
     """Answer on both ports while the context is open; then requests under way have their grace.
+
+    A worker's internal port is a socket in its workplace.
 
     Raises SystemExit with one line when a port is taken.
     """
     async with AsyncExitStack() as stack:
-        internal = make_internal_app({service: settings.url_of(service) for service in Service})
+        urls = {service: settings.url_of(service) for service in Service}
+        hops = {service: Hop(service, url) for service, url in urls.items()}
+        internal = make_internal_app(urls, hops)
         internal_runner = make_runner(internal)
         stack.push_async_callback(internal_runner.cleanup)
         await internal_runner.setup()
-        hops = {service: Hop(service, settings.url_of(service)) for service in Service}
         for hop in hops.values():
             stack.push_async_callback(hop.close)
             await hop.start()
         cache = SharedCache(settings.gateway_cache_mb * 1024 * 1024)
         stack.push_async_callback(cache.close)
         callers = Callers(settings.trusted_proxies)
-        limits = RateLimits(settings.rate_limit_per_minute, settings.search_rate_limit_per_minute)
+        limits = RateLimits(
+            settings.rate_limit_per_minute, settings.search_rate_limit_per_minute, workplace and workplace.table
+        )
         access_log = AccessLog(internal[METRICS])
         hits = Hits(cache, limits, callers, access_log)
         admission = Admission()
@@ -115,9 +172,15 @@ async def serving(settings: Settings) -> AsyncIterator[Gateway]:
         await stack.enter_async_context(connections.watched())
         make_connection = partial(FastConnection, hits=hits) if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
+        internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))
+        internal[CHECKS]["gateway"] = Check(connections.is_well, essential=True, details=connections.details)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await listen(runner, settings.host, settings.port)
+        listener = Listener(runner)
+        await listener.open(settings.host, settings.port, is_shared=workplace is not None)
         # Last: who finds it ready finds the door open.
-        await listen(internal_runner, settings.host, settings.gateway_internal_port)
-        yield Gateway(internal, hops, admission, connections, cache)
+        if workplace is None:
+            await listen(internal_runner, settings.host, settings.gateway_internal_port)
+        else:
+            await web.UnixSite(internal_runner, workplace.socket_path).start()
+        yield Gateway(internal, hops, admission, connections, cache, listener)

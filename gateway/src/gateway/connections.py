@@ -38,6 +38,8 @@ CROWDED_IDLE_SECONDS = 5.0
 """How long a connection may be idle while more than three quarters of all are taken."""
 LEAVE_SECONDS = 2.0
 """At a stop, for each caller to be told `Connection: close` with an answer before idle connections are closed."""
+LAG_LIMIT_SECONDS = 0.5
+"""A process that is later than this with everything has more than it can do, and says that it is not ready."""
 _FILES_KEPT = 512
 _SWEEP_SECONDS = 0.5
 _END = b"Content-Length: 0\r\nConnection: close\r\nServer: wegit\r\nAccess-Control-Allow-Origin: *\r\n\r\n"
@@ -151,7 +153,9 @@ class Connections:
         self._by_caller: Counter[str] = Counter()
         self.limit = limit if limit is not None else min(CONNECTIONS_LIMIT, _file_limit() - _FILES_KEPT)
         self.now = asyncio.get_running_loop().time()
-        self.is_draining = False
+        self.is_leaving = self.is_draining = False
+        self.lag_seconds = 0.0
+        """How late the event loop is, as a moving mean."""
         self.refused = self.cut_heads = self.cut_readers = 0
         """Since the start: turned away for their number, ended for a slow head, for not reading."""
 
@@ -162,6 +166,20 @@ class Connections:
     def is_crowded(self) -> bool:
         """More than three quarters are taken."""
         return len(self._open) > self.limit * 3 // 4
+
+    async def is_well(self) -> bool:
+        """Whether more can be taken on: not when the process is leaving, nearly full, or late with everything."""
+        is_full = len(self._open) > self.limit * 19 // 20
+        return not (self.is_leaving or is_full or self.lag_seconds > LAG_LIMIT_SECONDS)
+
+    def details(self) -> dict[str, Any]:
+        """What there is to say of it."""
+        return {
+            "leaving": self.is_leaving,
+            "connections": len(self._open),
+            "connections_limit": self.limit,
+            "lag_seconds": round(self.lag_seconds, 3),
+        }
 
     def admit(self, connection: Connection, caller: str, address: str) -> bool:
         """Count a new connection in, unless there are too many."""
@@ -192,9 +210,12 @@ class Connections:
         """Sweep every half second while the context is open."""
 
         async def keep_sweeping() -> None:
+            loop = asyncio.get_running_loop()
             while True:
                 self.sweep()
+                due = loop.time() + _SWEEP_SECONDS
                 await asyncio.sleep(_SWEEP_SECONDS)
+                self.lag_seconds += (loop.time() - due - self.lag_seconds) / 4
 
         async with running("connections", keep_sweeping):
             yield

@@ -6,7 +6,7 @@ ON_EVERY_ANSWER = (
     ("Access-Control-Allow-Origin", "*"),
     (
         "Access-Control-Expose-Headers",
-        "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After",
+        "Max-Page, Link, ETag, Cache-Status, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, Age",
     ),
 )
 # By name: "*" does not cover Authorization (Fetch standard, "CORS-non-wildcard request-header name").

@@ -10,6 +10,7 @@ from aiohttp.web_request import BaseRequest
 
 from gateway.answer import Answer
 from gateway.cors import ON_EVERY_ANSWER
+from gateway.headers import SECURITY_HEADERS
 
 UNMATCHED = "unmatched"
 
@@ -31,8 +32,9 @@ class Exchange:
 
     def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Answer:
         """An answer of the gateway's own."""
+        headers = list(headers)
         own = (("Server", "wegit"), ("Date", _http_date(int(time.time()))), ("X-Request-Id", self.request_id))
-        return Answer(status, [*headers, *own, *self.added, *ON_EVERY_ANSWER], body)
+        return Answer(status, [*headers, *own, *self.added, *ON_EVERY_ANSWER, *_security(headers)], body)
 
     def problem(self, response: web.Response) -> Answer:
         """An answer of the gateway's own, from what errors are mapped to."""
@@ -43,6 +45,12 @@ class Exchange:
         """Leave nothing open behind it."""
         if self.on_close is not None:
             self.on_close()
+
+
+def _security(headers: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Those that an answer does not have of its own already."""
+    named = {name for name, _ in headers}
+    return (field for field in SECURITY_HEADERS if field[0] not in named)
 
 
 @lru_cache(maxsize=2)

@@ -12,6 +12,7 @@ from gateway.connections import Connection
 from gateway.cors import preflight_headers
 from gateway.documentation import read_documents
 from gateway.exchange import Exchange
+from gateway.headers import check_headers
 from gateway.hits import Hits
 from gateway.passing import Passing
 from gateway.routes import ROUTES, RouteTable
@@ -93,8 +94,10 @@ class Front:
 
     async def _route(self, exchange: Exchange) -> OnWire:
         request = exchange.request
+        self._passing.charge(exchange)
         # What has two readings is refused even where one of them leads nowhere.
         check_target(request.raw_path)
+        check_headers(request.headers.items())
         _check_version_and_expectation(request)
         match = self._table.find(exchange.path)
         document = self._documents.get(exchange.path) if match is None else None
@@ -104,13 +107,14 @@ class Front:
         exchange.route = match.route.path if match else exchange.path
         if request.method == "OPTIONS":
             return exchange.answer(204, preflight_headers(methods))
-        self._passing.charge(exchange)
         if request.method not in methods:
             raise web.HTTPMethodNotAllowed(request.method, {*methods, "OPTIONS"})
         if document is not None:
             return exchange.answer(*document.respond(request.headers))
         assert match is not None
         body = await _read_body(request, match.route.body_limit_bytes) if request.body_exists else None
+        if request.method in ("GET", "HEAD"):
+            body = None  # it has no meaning (RFC 9110, 9.3.1), but for who wants a request read as two
         return await self._passing.answer(exchange, match, body)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from service_kit.errors import InvalidRequest
+
 Network = IPv4Network | IPv6Network
 
 # RFC 9110, 7.6.1, and what older proxies used: they speak of one connection, not of the message.
@@ -22,28 +24,102 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# Made anew for the next hop, or nothing that a caller can know.
+# Made anew for the next hop, or nothing that a caller can know: where he comes from, and who he has been found to be.
 _NOT_FROM_CALLERS = frozenset(
-    {"content-length", "expect", "forwarded", "host", "x-real-ip", "x-request-id", "x-request-timeout-ms"}
+    {
+        "cf-connecting-ip",
+        "client-ip",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "remote-user",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-real-ip",
+        "x-request-id",
+        "x-request-timeout-ms",
+        "x-rewrite-url",
+    }
 )
+_NOT_FROM_CALLERS_BEGIN = ("x-auth-", "x-authenticated-", "x-envoy-", "x-forwarded-", "x-remote-", "x-user", "x-wegit-")
+# Two of them would be two readings (RFC 9110, 5.3). aiohttp's parser sees to Host and Content-Length.
+_SINGLE = frozenset(
+    {
+        "authorization",
+        "content-location",
+        "content-type",
+        "date",
+        "expect",
+        "from",
+        "if-modified-since",
+        "if-range",
+        "if-unmodified-since",
+        "max-forwards",
+        "origin",
+        "proxy-authorization",
+        "range",
+        "referer",
+        "traceparent",
+        "user-agent",
+        "x-request-id",
+    }
+)
+# W3C Trace Context, 3.2; neither id may be all zeros.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 # `X_Forwarded_For` and its like have passed for their twins with a dash (CVE-2025-64484).
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # What came as bytes that are no UTF-8 is held as surrogates, and cannot be written again.
 _BROKEN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    # A page of somebody else's that is made of an answer has no scripts and no frames. HSTS is for whoever ends TLS.
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
+"""On every answer, but for a document that has a Content-Security-Policy of its own."""
 # The gateway says these itself.
-_NOT_FROM_SERVICES = frozenset({"content-length", "server", "x-request-id"})
+_NOT_FROM_SERVICES = frozenset(
+    {"content-length", "server", "x-request-id", *(name.lower() for name, _ in SECURITY_HEADERS)}
+)
 Fields = list[tuple[str, str]]
+
+
+class InvalidHeader(InvalidRequest):
+    """A header field could be read in two ways."""
+
+    code = "invalid_header"
+
+
+def check_headers(offered: Iterable[tuple[str, str]]) -> None:
+    """Accept header fields that have one reading. Raises InvalidHeader, which names the field and repeats no value."""
+    seen: set[str] = set()
+    for name, _ in offered:
+        lower = _lower(name)
+        if lower in _SINGLE:
+            if lower in seen:
+                raise InvalidHeader(f"The header {lower} may be there once.")
+            seen.add(lower)
 
 
 def request_headers(offered: Iterable[tuple[str, str]], forwarded_for: str, request_id: str) -> Fields:
     """What a service gets to see of a caller's headers; ours come last, so that `Connection` cannot name them."""
-    fields = [
-        field
-        for lower, field in _end_to_end(offered)
-        if lower not in _NOT_FROM_CALLERS and not lower.startswith("x-forwarded-")
-    ]
+    fields = []
+    is_traced = False
+    for lower, field in _end_to_end(offered):
+        if lower in _NOT_FROM_CALLERS or lower.startswith(_NOT_FROM_CALLERS_BEGIN):
+            continue
+        if lower == "traceparent":
+            is_traced = _TRACEPARENT.fullmatch(field[1]) is not None
+        fields.append(field)
+    if not is_traced:
+        fields = [field for field in fields if field[0].lower() not in ("traceparent", "tracestate")]
     return [*fields, ("X-Forwarded-For", forwarded_for), ("X-Request-Id", request_id)]
 
 

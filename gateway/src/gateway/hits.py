@@ -62,6 +62,7 @@ class Hits:
         verdict = self._limits.check(self._callers.address(peer, headers), DOOR_CLASS, now)
         if not verdict.allowed:
             return None
+        self._cache.answered["hit"] += 1
         made = self._cache.represent(place.target, entry, headers.get("Accept-Encoding", ""))
         request_id = well_formed_or_new(headers.get("X-Request-Id"))
         last = (

@@ -1,13 +1,16 @@
-"""Calls that the gateway makes for itself: alerts to the notifier, and whether each service lives."""
+"""Calls that the gateway makes for itself: alerts to the notifier, and whether each service is ready."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
+from gateway.hop.replica import ReplicaState
 from service_kit.alerts import Alert, Deliver
 from service_kit.client import fetch, open_session
+from service_kit.errors import UpstreamStatus
 from service_kit.health import CHECK_TIMEOUT_SECONDS, Check
 from service_kit.metrics import METRICS
 
@@ -41,17 +44,29 @@ def post_alerts_to(notifier_url: str) -> Callable[[web.Application], Deliver]:
     return deliver_from
 
 
-def check_live(app: web.Application, url: str) -> Check:
-    """Whether a service's process answers; without it the gateway still serves what the others give."""
+def check_ready(app: web.Application, url: str, replicas: Callable[[], list[ReplicaState]]) -> Check:
+    """Whether a service says that it is ready; without it the gateway still serves what the others give.
 
-    async def is_live() -> bool:
-        await fetch(
-            app[OWN_SESSION],
-            "GET",
-            f"{url}/health/live",
-            timeout_seconds=CHECK_TIMEOUT_SECONDS,
-            body_limit_bytes=ANSWER_LIMIT_BYTES,
-        )
+    Its details are what the service said, if anything, and each of its replicas as the hop knows them.
+    """
+    said: dict[str, Any] = {}
+
+    async def is_ready() -> bool:
+        said.clear()
+        try:
+            await fetch(
+                app[OWN_SESSION],
+                "GET",
+                f"{url}/health/ready",
+                timeout_seconds=CHECK_TIMEOUT_SECONDS,
+                body_limit_bytes=ANSWER_LIMIT_BYTES,
+            )
+        except UpstreamStatus as refusal:
+            said.update(msgspec.json.decode(refusal.body, type=dict[str, Any]))
+            return False
         return True
 
-    return Check(is_live)
+    def details() -> dict[str, Any]:
+        return {**said, "replicas": [replica._asdict() for replica in replicas()]}
+
+    return Check(is_ready, details=details)

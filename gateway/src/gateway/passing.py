@@ -11,11 +11,11 @@ from gateway.cache.shared_cache import Fetched, Given, Question, SharedCache
 from gateway.callers import Callers
 from gateway.cors import ON_EVERY_ANSWER
 from gateway.exchange import Exchange
-from gateway.headers import answer_headers, request_headers
+from gateway.headers import SECURITY_HEADERS, answer_headers, request_headers
 from gateway.hits import Hits, Place
 from gateway.hop.answer import HopAnswer
 from gateway.hop.hop import Hop, HopRequest
-from gateway.rate_limits import DOOR_CLASS, RateLimits, network_of
+from gateway.rate_limits import DOOR_CLASS, RateLimits, is_accepted, network_of
 from gateway.routes import Match, Service
 
 _SMALL_BYTES = 256 * 1024
@@ -63,7 +63,9 @@ class Passing:
         question = self._question(exchange, match, target, accept)
         now = time.monotonic()
         if entry is not None and _is_good_enough(entry, now):
-            if now >= entry.fresh_until:
+            is_stale = now >= entry.fresh_until
+            self._cache.answered["stale" if is_stale else "hit"] += 1
+            if is_stale:
                 self._cache.renew_behind(question, entry)
             return self._hand_out(exchange, target, entry, entry.changing_fields(now))
         if match.route.rate_class != DOOR_CLASS:
@@ -71,6 +73,7 @@ class Passing:
         if request.method == "HEAD":  # its answer could not be kept, and would be another's in length
             return await self._pass_alone(exchange, match, None, target)
         fetched = await self._cache.fetch(question, entry)
+        self._cache.answered["stale" if fetched.is_stale else "collapsed" if fetched.is_collapsed else "miss"] += 1
         forward = "stale" if entry is not None else "uri-miss"
         if fetched.given is not None:
             return await self._relay(exchange, fetched.given, forward)
@@ -101,6 +104,7 @@ class Passing:
         self, exchange: Exchange, match: Match, body: bytes | None, target: str | None = None
     ) -> OnWire:
         request = exchange.request
+        self._cache.answered["bypass"] += 1
         if target is None:
             if match.route.rate_class != DOOR_CLASS:
                 self.charge(exchange, match.route.rate_class)
@@ -108,7 +112,15 @@ class Passing:
         source = self._callers.forwarded_for(request.remote or "", request.headers)
         headers = request_headers(request.headers.items(), source, exchange.request_id)
         given = await self._send(match, HopRequest(request.method, target, headers, body), source)
+        if "Authorization" in request.headers:
+            self._learn(request.headers["Authorization"], given)
         return await self._relay(exchange, given, "bypass")
+
+    def _learn(self, authorization: str, given: "Admitted") -> None:
+        stated = ", ".join(value for name, value in given.headers if name.lower() == "cache-control")
+        accepted = is_accepted(given.status, stated)
+        if accepted is not None:
+            self._limits.learn(authorization, accepted=accepted, now=time.monotonic())
 
     async def _send(self, match: Match, asked: HopRequest, source: str) -> "Admitted":
         gate = self._admission.gates[match.route.service]
@@ -190,7 +202,7 @@ def _is_good_enough(entry: Entry, now: float) -> bool:
 
 
 def _dress(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [*answer_headers(given), ("Server", "wegit"), *ON_EVERY_ANSWER]
+    return [*answer_headers(given), ("Server", "wegit"), *ON_EVERY_ANSWER, *SECURITY_HEADERS]
 
 
 def _fields_of(fetched: Fetched, forward: str, now: float) -> bytes:

@@ -1,6 +1,7 @@
 """Rate limits: how many requests a minute an address, or an identity that GitHub has accepted, may make (GCRA)."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -74,6 +75,8 @@ class RateLimits:
 
     def __init__(self, per_minute: int, search_per_minute: int, table: SharedTable | None = None) -> None:
         self._table = table or SharedTable()
+        self.refused: Counter[str] = Counter()
+        """Requests refused by this process, by the limit's name."""
         limits = {"default": per_minute, "search": search_per_minute}
         # By class. The number, added to a caller's key, keeps the caller's buckets apart.
         self._by_address = {
@@ -107,6 +110,7 @@ class RateLimits:
         allowed, owed_until = spend(table.moments[slot] if is_known else 0.0, now, interval_seconds)
         owed_seconds = owed_until - now
         if not allowed:
+            self.refused[name] += 1
             return Verdict(False, name, limit, 0, ceil(owed_seconds + interval_seconds - WINDOW_SECONDS) or 1)
         if not is_known:
             table.keys[slot] = key

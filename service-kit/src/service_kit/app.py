@@ -3,11 +3,11 @@
 import time
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
 from service_kit.alerts import ALERTS
-from service_kit.errors import ServiceError, problem_response
+from service_kit.errors import InvalidRequest, ServiceError, problem_response
 from service_kit.health import CHECKS, get_live, get_ready
 from service_kit.metrics import METRICS, Metrics, get_metrics
 from service_kit.patience import HEADER as TIMEOUT_HEADER
@@ -69,6 +69,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """Turn what a handler raises into the answer that `errors` maps it to; report what nobody expected."""
     path = request.rel_url.raw_path
     try:
+        if request.version < HttpVersion10:  # no headers, no status: nothing that speaks it has business here
+            raise InvalidRequest("HTTP before 1.0 is not spoken here.")
         return await handler(request)
     except ServiceError as error:
         return problem_response(error, path)

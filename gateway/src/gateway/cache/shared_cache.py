@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
@@ -84,6 +85,8 @@ class SharedCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.store = Store(limit_bytes)
+        self.answered: Counter[str] = Counter()
+        """Requests so far, by where their answer came from: `hit`, `stale`, `miss`, `collapsed` or `bypass`."""
         self._compression = Compression()
         self._flights: dict[tuple[str, str], _Flight] = {}
         self._renewals: set[asyncio.Task[None]] = set()
