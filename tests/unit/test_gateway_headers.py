@@ -15,7 +15,7 @@ from gateway.headers import (
     forwarded_for,
     request_headers,
 )
-from gateway.hop.hop import TIMEOUT_HEADER
+from service_kit.patience import HEADER as TIMEOUT_HEADER
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 HOP_BY_HOP = [
