@@ -94,17 +94,18 @@ class Front:
 
     async def _route(self, exchange: Exchange) -> OnWire:
         request = exchange.request
+        match = self._table.find(exchange.path)
+        document = self._documents.get(exchange.path) if match is None else None
+        if match is not None or document is not None:
+            exchange.route = match.route.path if match else exchange.path
         self._passing.charge(exchange)
         # What has two readings is refused even where one of them leads nowhere.
         check_target(request.raw_path)
         check_headers(request.headers.items())
         _check_version_and_expectation(request)
-        match = self._table.find(exchange.path)
-        document = self._documents.get(exchange.path) if match is None else None
         methods = match.route.methods if match else _DOCUMENT_METHODS if document else ()
         if not methods:
             raise NotFound("There is nothing at this path.")
-        exchange.route = match.route.path if match else exchange.path
         if request.method == "OPTIONS":
             return exchange.answer(204, preflight_headers(methods))
         if request.method not in methods:

@@ -108,7 +108,7 @@ class RouteTable:
                 self._by_length.setdefault(len(segments), []).append((segments, prefix, route))
 
     def find(self, path: str) -> Match | None:
-        """The endpoint of an undecoded path that `check_target` has accepted; None where there is none."""
+        """The endpoint of an undecoded path, which `check_target` is yet to accept; None where there is none."""
         match = self._fixed.get(path)
         if match is not None:
             return match
