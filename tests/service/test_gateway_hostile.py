@@ -9,7 +9,6 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import front
 from gateway.routes import Service
 from tests.fakes.running_gateway import RunningGateway, running_gateway
 
@@ -190,9 +189,8 @@ def test_what_a_service_sees_is_what_came_or_nothing() -> None:
     assert refused > 50
 
 
-def test_whatever_headers_come_a_service_sees_no_pretence_and_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever bytes stand for names and values."""
-    monkeypatch.setattr(front, "REQUEST_BODY_TIMEOUT_SECONDS", 0.05)  # some promise a body, which does not come
+def test_whatever_headers_come_a_service_sees_no_pretence_and_one_request() -> None:
+    """Whatever bytes stand for names and values; what promises a body is in the table above."""
     loop = asyncio.new_event_loop()
     opened = running_gateway()
     gateway = loop.run_until_complete(opened.__aenter__())
@@ -200,10 +198,8 @@ def test_whatever_headers_come_a_service_sees_no_pretence_and_one_request(monkey
     names = st.one_of(
         st.binary(min_size=1, max_size=6),
         st.from_regex(rb"[A-Za-z0-9-]{1,12}", fullmatch=True),
-        st.sampled_from([b"Connection", b"X-Forwarded-For", b"X_Forwarded_For", b"X-User-Id", b"Transfer-Encoding"]),
-        st.sampled_from(
-            [b"Content-Length", b"Host", b"Expect", b"Upgrade", b"TE", b"X-Request-Timeout-Ms", b"Forwarded"]
-        ),
+        st.sampled_from([b"Connection", b"X-Forwarded-For", b"X_Forwarded_For", b"X-User-Id", b"Via"]),
+        st.sampled_from([b"Host", b"Expect", b"Upgrade", b"TE", b"X-Request-Timeout-Ms", b"Forwarded"]),
     )
     values = st.one_of(
         st.binary(max_size=8),
@@ -230,7 +226,7 @@ def test_whatever_headers_come_a_service_sees_no_pretence_and_one_request(monkey
             assert all(re.fullmatch("[A-Za-z0-9-]+", name) for name in headers)
         else:
             refused += 1
-            assert (status, seen) in ((b"400", []), (b"408", []), (b"413", []), (b"417", []))
+            assert (status, seen) in ((b"400", []), (b"417", []))
 
     try:
         check()
