@@ -15,6 +15,7 @@ from service_kit.request_id import well_formed_or_new
 PLACES_LIMIT = 4096
 """Raw targets whose place in the cache is remembered; beyond, all are found anew."""
 _PLACE_LIMIT_CHARACTERS = 512
+_WINDOW = f"{WINDOW_SECONDS:.0f}"
 
 
 class Place(NamedTuple):
@@ -66,7 +67,7 @@ class Hits:
         made = self._cache.represent(place.target, entry, headers.get("Accept-Encoding", ""))
         request_id = well_formed_or_new(headers.get("X-Request-Id"))
         last = (
-            f'RateLimit-Policy: "{verdict.name}";q={verdict.limit};w={WINDOW_SECONDS:.0f}\r\n'
+            f'RateLimit-Policy: "{verdict.name}";q={verdict.limit};w={_WINDOW}\r\n'
             f'RateLimit: "{verdict.name}";r={verdict.remaining};t={verdict.reset_seconds}\r\n'
             f"X-Request-Id: {request_id}\r\n"
         ).encode()
@@ -76,7 +77,6 @@ class Hits:
         elif method == "HEAD":
             body = b""
         answer = b"".join((head, entry.changing_fields(now), last, connection, b"\r\n", body))
-        self._log.note(
-            method, place.path, place.match.route.path, status, len(answer), now, peer=peer, request_id=request_id
-        )
+        route = place.match.route.path
+        self._log.note_hit(method, place.path, route, status, len(answer), now, peer=peer, request_id=request_id)
         return answer

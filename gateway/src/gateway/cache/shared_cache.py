@@ -227,7 +227,7 @@ class SharedCache:
         return Fetched(Entry(given.status, question.dress(given.headers), body, _NONE, self._now(), question.accept))
 
     def _keep(self, target: str, entry: Entry) -> None:
-        if self._now() >= entry.fresh_until:
+        if entry.fresh_until <= self._now() < entry.revalidate_until:
             entry.retry_at = self._now() + RETRY_SECONDS  # nothing fresher is to be had: not without a pause
         self.store.put(target, entry)
 
