@@ -36,17 +36,21 @@ class FastConnection(Connection):
         self._waiter = None  # what is parsed now wakes nobody yet
         try:
             super().data_received(data)
+            while self._answer_hits() and self._buffer_paused:
+                self._resume_reading_if_drained()  # the parser had more, and no room for it
         finally:
             self._waiter = waiter
+        if self._messages and not waiter.done():
+            waiter.set_result(None)
+
+    def _answer_hits(self) -> bool:
+        """Answer from the first message on while they are hits; whether all were."""
         messages = self._messages
         while messages and self._answer(*messages[0]):
             messages.popleft()
             assert self._parser is not None
             self._parser.message_consumed()
-        if messages and not waiter.done():
-            waiter.set_result(None)
-        elif self._buffer_paused:
-            self._resume_reading_if_drained()
+        return not messages
 
     def _answer(self, message: Any, payload: Any) -> bool:
         """Whether it was a hit, and is answered."""
