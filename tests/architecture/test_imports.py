@@ -21,9 +21,11 @@ PURE = [
     "service-kit/src/service_kit/query.py",
     "service-kit/src/service_kit/retry.py",
     "notifier-service/src/notifier_service/retry.py",
+    "notifier-service/src/notifier_service/turns.py",
     "notifier-service/src/notifier_service/subscription.py",
     "notifier-service/src/notifier_service/api/body.py",
     "repo-service/src/repo_service/readme_html.py",
+    "repo-service/src/repo_service/release_watch/news.py",
 ]
 DOES_IO = {"aiohttp", "aiopg", "psycopg2", "asyncio", "socket", "subprocess"}
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
@@ -16,11 +15,16 @@ from notifier_service.models import Answer, Claimed, Unreachable
 from notifier_service.queue import Queue
 from notifier_service.repeating import Repeating
 from notifier_service.retry import Step, next_step
+from notifier_service.turns import Turns
 from service_kit.database import DatabaseUnavailable, StatementTimeout
 from service_kit.tasks import running
 
 CLAIM_LIMIT = 500
 POLL_INTERVAL_SECONDS = 1.0
+SHARES = 4
+"""One endpoint gets at most this part of the hands: one that hangs would have them all within a moment."""
+LEAST_SHARE = 4
+"""Hands that one endpoint may have in any case, where a channel has few."""
 AHEAD_SECONDS = 0.1
 """For how long the deliveries last that are claimed before there is a free hand: more are kept from other replicas."""
 OVERTIME_SECONDS = 0.5
@@ -54,15 +58,17 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._claiming = asyncio.Lock()
-        self._waiting: deque[Claimed] = deque()
+        self._turns = Turns(max(LEAST_SHARE, channel.concurrency // SHARES))
+        self._excess: list[Claimed] = []
+        """Taken from its turn, and not yet put off."""
         self._hands: dict[asyncio.Task[None], _Hand] = {}
         self._spare_hand = False
         self._pace = _Pace()
         self._is_dry = True
         self._worker: int | None = None
         completion.written = self._made_room
-        self._turns = Repeating(f"deliver.{channel.name}", self._claim, self._wait)
-        self.is_well = self._turns.is_well
+        self._repeating = Repeating(f"deliver.{channel.name}", self._claim, self._wait)
+        self.is_well = self._repeating.is_well
 
     def wake(self) -> None:
         """Look for due deliveries now instead of at the next poll."""
@@ -75,7 +81,7 @@ class Dispatcher:
         async with (
             running(f"complete.{name}", self._completion.run),
             running(f"watch.{name}", self._watch),
-            running(f"deliver.{name}", self._turns.run),
+            running(f"deliver.{name}", self._repeating.run),
         ):
             yield
 
@@ -89,10 +95,11 @@ class Dispatcher:
                 return
             if self._worker != self._heartbeat.worker:
                 # Taken for dead meanwhile: what waited here is others' now.
-                self._forget(self._waiting)
-                self._waiting.clear()
+                self._forget([*self._turns.clear(), *self._excess])
+                self._excess.clear()
                 self._worker = self._heartbeat.worker
             self._set_to_work()
+            await self._put_off_excess()
             room = self._room()
             if room <= 0:
                 self._is_dry = False
@@ -106,9 +113,17 @@ class Dispatcher:
                 self._completion.add(claimed, step, 0)
             for claimed in batch.ready:
                 self._completion.held[claimed.id] = claimed.claimed_at
-            self._waiting.extend(batch.ready)
+            self._turns.extend(batch.ready)
             if not self._is_stopping:  # else the drain hands them back
                 self._set_to_work()
+
+    async def _put_off_excess(self) -> None:
+        """What waits for a slow endpoint is held for a moment: it would keep what is for others from being claimed."""
+        self._excess += self._turns.take_excess(time.monotonic())
+        if self._excess:
+            await self._queue.put_off(self._excess)
+            self._forget(self._excess)
+            self._excess.clear()
 
     def _room(self) -> int:
         wanted = max(2 * self._channel.concurrency, self._pace.per_second * AHEAD_SECONDS)
@@ -140,7 +155,7 @@ class Dispatcher:
 
     def _set_to_work(self) -> None:
         """One more hand, if there is work for it; it sets the next to work before it begins its own."""
-        if self._waiting and not self._spare_hand and len(self._hands) < self._channel.concurrency:
+        if self._turns.has_ready and not self._spare_hand and len(self._hands) < self._channel.concurrency:
             self._spare_hand = True
             hand = _Hand()
             task = asyncio.create_task(self._work(hand), name=f"send.{self._channel.name}")
@@ -150,13 +165,13 @@ class Dispatcher:
     async def _work(self, hand: "_Hand") -> None:
         """Send what waits until nothing does."""
         self._spare_hand = False
-        while self._waiting and self._may_send():
-            claimed = self._waiting.popleft()
+        while self._may_send() and (claimed := self._turns.take()) is not None:
             self._set_to_work()
             started = time.perf_counter()
             step = await self._try(claimed, hand)
             duration_ms = round((time.perf_counter() - started) * 1000)
             self._completion.add(claimed, step, duration_ms)
+            self._turns.note_end(claimed)
             self._pace.count()
             if step.outcome != "delivered":
                 self._tell(claimed, step, duration_ms)
@@ -239,8 +254,8 @@ class Dispatcher:
 
     async def _hand_back(self) -> int:
         """What is claimed and nobody has begun to send, at once; what that misses, the heartbeat's end hands back."""
-        unsent = list(self._waiting)
-        self._waiting.clear()
+        unsent = [*self._turns.clear(), *self._excess]
+        self._excess.clear()
         if unsent:
             with suppress(DatabaseUnavailable, StatementTimeout):
                 await self._queue.hand_back(unsent)

@@ -132,6 +132,12 @@ class Queue:
         """Make deliveries that nobody began to send ready for others."""
         await self._connection.rows(QUERIES["hand_back"], _fences(deliveries))
 
+    async def put_off(self, deliveries: Sequence[Claimed]) -> None:
+        """Let deliveries wait whose endpoints are slow, and the endpoints rest, for a moment in which others come."""
+        await self._connection.rows(
+            QUERIES["put_off"], {**_fences(deliveries), "endpoints": sorted({one.endpoint.id for one in deliveries})}
+        )
+
     async def seconds_to_next(self) -> float | None:
         """In how long the channel's next delivery is due that is not yet; None when there is none."""
         rows = await self._connection.rows(QUERIES["next_run"], {"channel": self._channel})

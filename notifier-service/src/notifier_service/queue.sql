@@ -67,6 +67,19 @@ from unnest(%(ids)s::bigint[], %(attempts)s::integer[]) as given(id, attempt)
 where d.id = any(%(ids)s::bigint[]) and d.id = given.id and d.attempt = given.attempt and d.state = 'running'
 returning d.id
 
+-- name: put_off
+-- running → held: what an endpoint is too slow for; it counts for nothing against either
+with slow as materialized (
+    select id from endpoint where id = any(%(endpoints)s::bigint[]) order by id for update
+), rested as (
+    update endpoint set blocked_until = greatest(blocked_until, now() + interval '1 s')
+    where id = any(array(select id from slow))
+)
+update delivery as d set state = 'held', lease_until = null
+from unnest(%(ids)s::bigint[], %(attempts)s::integer[]) as given(id, attempt)
+where d.id = given.id and d.attempt = given.attempt and d.state = 'running'
+returning d.id
+
 -- name: next_run
 -- In how many seconds the channel's next delivery that is not yet due will be; the index's next entry
 select extract(epoch from run_at - now())::float8 from delivery
