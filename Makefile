@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench overload .env clean
+.PHONY: help run demo test chaos check bench overload .env clean
 
 help: ## name the targets
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ demo: $(STAMP) ## the same against an imitation of GitHub: no network, data of i
 
 test: $(STAMP) ## the whole test suite; ARGS="-k name" for a part of it
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(STAMP) ## the notifier's fault tests for longer; ARGS="--chaos-rounds 5 --chaos-seconds 60"
+	@$(BIN)/python -m pytest tests/fault/test_notifier_faults.py --chaos-rounds 3 --chaos-seconds 30 $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports

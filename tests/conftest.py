@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,37 @@ from tests.throwaway_postgres import ThrowawayPostgres
 from tests.whole_system import SECRET_KEY, WholeSystem
 
 TEMPLATE = "migrated"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make chaos` asks of the fault tests."""
+    group = parser.getgroup("chaos", "the notifier's fault tests, for longer than in CI")
+    group.addoption("--chaos-rounds", type=int, default=1, help="how often, and how much (default: %(default)s)")
+    group.addoption("--chaos-seconds", type=float, default=4.0, help="how long each strikes (default: %(default)s)")
+
+
+@pytest.fixture
+def chaos_rounds(pytestconfig: pytest.Config) -> int:
+    """By how much a fault test is to be larger than in CI."""
+    rounds: int = pytestconfig.getoption("--chaos-rounds")
+    return rounds
+
+
+@pytest.fixture
+def chaos_seconds(pytestconfig: pytest.Config) -> float:
+    """For how long a fault test strikes."""
+    seconds: float = pytestconfig.getoption("--chaos-seconds")
+    return seconds
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Another one each time; what it was is told when the test fails."""
+    seed = random.randrange(2**32)
+    print(f"seed of {request.node.name}: {seed}")
+    return random.Random(seed)
+
+
 _numbers = itertools.count(1)
 
 

@@ -73,6 +73,10 @@ class ThrowawayPostgres:
         """Stop it as an operator would; clients are cut off. Nothing happens when it is stopped already."""
         self._end(signal.SIGINT)
 
+    def stop_immediately(self) -> None:
+        """Stop it as `pg_ctl stop -m immediate` does: clients are cut off, and it recovers when it starts."""
+        self._end(signal.SIGQUIT)
+
     def kill(self) -> None:
         """End it with no warning, as a crash does."""
         self._end(signal.SIGKILL)
