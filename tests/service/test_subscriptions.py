@@ -238,12 +238,12 @@ async def test_digest_knows_when_it_comes_and_keeps_that_until_its_hour_changes(
 ) -> None:
     created = await api.subscribe(webhook.url, topic="trending.digest", mode="weekly", digest_weekday="sunday")
     assert created["next_digest_at"] is not None
-    tables.rows("update subscription set next_digest_at = '2026-01-01 00:00+00'")
+    tables.rows("update subscription set next_digest_at = '2126-01-01 00:00+00'")
     path = f"/v1/subscriptions/{created['id']}"
     kept = (await api.ask("PATCH", path, {"languages": ["rust"]}))[1]["data"]
     moved = (await api.ask("PATCH", path, {"digest_hour": 9}))[1]["data"]
 
-    assert kept["next_digest_at"].startswith("2026-01-01")
+    assert kept["next_digest_at"].startswith("2126-01-01")
     assert moved["next_digest_at"][11:16] == "09:00"
 
 
@@ -442,3 +442,20 @@ async def test_what_is_over_or_has_nowhere_to_go_is_not_retried(
     tables.rows("update endpoint set state = 'disabled'")
     status, problem = await api.ask("POST", f"/v1/notifications/{history['dead']}/retry")
     assert (status, "disabled" in problem["detail"]) == (409, True)
+
+
+async def test_subscribed_webhook_is_told_signed(api: Api, webhook: FakeWebhook, tables: QueueDatabase) -> None:
+    await api.subscribe(webhook.url, topic="release.published", repository="a/b")
+    tables.rows(
+        """select enqueue_notification('release.published',
+            '{"repository": "a/b", "tag": "v1", "name": "v1", "html_url": "https://github.com/a/b",
+              "published_at": "2026-11-27T10:00:00Z", "prerelease": false, "excerpt": ""}', subject => 'release:a/b@1')"""
+    )
+    await eventually(lambda: len(webhook.taken) == 2, 10)
+
+    message = webhook.taken[1]
+    assert (message.payload["type"], message.payload["data"]["tag"], message.is_signed) == (
+        "release.published",
+        "v1",
+        True,
+    )
