@@ -79,7 +79,7 @@ def test_a_container_may_do_little(service: str, project: ComposeProject) -> Non
 @pytest.mark.parametrize(
     ("secret", "holders"),
     [
-        ("SECRET_KEY", set(DATA_SERVICES)),
+        ("SECRET_KEY", {*DATA_SERVICES, "notifier-service"}),
         ("POSTGRES_PASSWORD", {*DATA_SERVICES, "notifier-service", "migrate", "postgres"}),
     ],
 )
@@ -104,6 +104,11 @@ def test_an_image_holds_only_what_its_service_needs(service: str, project: Compo
     module = service.replace("-", "_")
     needed = {module, "service_kit"} | ({"github_client"} if service in DATA_SERVICES else set())
     assert set(project.run("exec", "-T", service, "ls", "/app").stdout.split()) == needed
+
+
+def test_operators_find_the_command_line_in_the_image(project: ComposeProject) -> None:
+    stats = json.loads(project.run("exec", "-T", "notifier-service", "notifier", "stats", "--json").stdout)
+    assert stats["workers"] == 1
 
 
 def rows_with(*fields: str) -> Callable[[Any], bool]:

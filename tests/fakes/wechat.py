@@ -114,6 +114,13 @@ class FakeWechat:
             await asyncio.Event().wait()
         return _answer({"errcode": 0, "errmsg": "ok", "msgid": msgid})
 
+    async def templates(self, request: web.Request) -> web.Response:
+        """GET /wxaapi/newtmpl/gettemplate"""
+        if request.query.get("access_token") != self.token:
+            return _error(40001)
+        one = {"priTmplId": TEMPLATE, "title": "t", "content": "c", "example": "e", "type": 2}
+        return _answer({"errcode": 0, "errmsg": "ok", "data": [one]})
+
     def _refusal(self, body: dict[str, Any]) -> int:
         if body["touser"] not in self.users:
             return 40003
@@ -141,6 +148,7 @@ async def fake_wechat() -> AsyncIterator[FakeWechat]:
     app = web.Application()
     app.router.add_post("/cgi-bin/stable_token", wechat.stable_token)
     app.router.add_post("/cgi-bin/message/subscribe/send", wechat.send)
+    app.router.add_get("/wxaapi/newtmpl/gettemplate", wechat.templates)
     server = TestServer(app, host="127.0.0.1")
     await server.start_server(shutdown_timeout=0.1)
     wechat.url = str(server.make_url("")).rstrip("/")

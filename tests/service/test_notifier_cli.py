@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.webhook import SECRET, FakeWebhook, fake_webhook
+from tests.fakes.wechat import APP_ID, APP_SECRET, TEMPLATE, fake_wechat
 from tests.queue_database import QueueDatabase
 
 NOTIFIER = str(Path(sys.executable).with_name("notifier"))
@@ -297,6 +298,25 @@ def test_doctor_finds_what_ails(cli: Cli, tables: QueueDatabase) -> None:
     assert findings["dead letters"] == findings["oldest due"] == "warning"
     assert findings["endpoints"] == findings["partitions"] == findings["reach slack"] == "failed"
     assert "secret" not in done.stdout.replace("SECRET_KEY", "")
+
+
+async def test_doctor_asks_wechat_for_the_templates_that_endpoints_name(cli: Cli, tables: QueueDatabase) -> None:
+    tables.rows("insert into worker (host, pid, version) values ('here', 7, '0.1.0')")
+    found = []
+    async with fake_wechat() as wechat:
+        settings = {"WECHAT_API_URL": wechat.url, "WECHAT_APP_ID": APP_ID, "WECHAT_APP_SECRET": APP_SECRET}
+        for template in (TEMPLATE, "no-such-template"):
+            tables.rows(
+                "insert into endpoint (channel, config) values ('wechat', jsonb_build_object('template_id', %s::text))",
+                (template,),
+            )
+            done = await asyncio.to_thread(cli.run, "doctor", "--json", **settings)
+            findings = {one["check"]: one for one in json.loads(done.stdout)}
+            assert findings["reach wechat"]["status"] == "ok"
+            found.append((findings["wechat templates"]["status"], done.returncode))
+
+    assert found == [("ok", 0), ("failed", 1)]
+    assert "no-such-template" in findings["wechat templates"]["detail"]
 
 
 def test_doctor_of_a_database_without_the_tables_says_so(cli: Cli, tables: QueueDatabase) -> None:

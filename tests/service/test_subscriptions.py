@@ -459,3 +459,16 @@ async def test_subscribed_webhook_is_told_signed(api: Api, webhook: FakeWebhook,
         "v1",
         True,
     )
+
+
+async def test_what_was_held_is_told_once_its_endpoint_is_confirmed_again(
+    api: Api, webhook: FakeWebhook, tables: QueueDatabase
+) -> None:
+    created = await api.subscribe(webhook.url, topic="alert")
+    tables.rows("update endpoint set blocked_until = now() + interval '1 h', failures = 9 where name is null")
+    tables.enqueue()
+    await eventually(lambda: tables.rows("select 1 from delivery where state = 'held'"), 10)
+    tables.rows("update endpoint set state = 'disabled' where name is null")
+    await api.ask("POST", f"/v1/subscriptions/{created['id']}/confirm")
+
+    await eventually(lambda: [one.payload["type"] for one in webhook.taken][2:] == ["alert"], 10)

@@ -9,12 +9,18 @@ from urllib.parse import urlsplit
 import msgspec
 import psycopg2
 
+from notifier_service.models import Unreachable
 from notifier_service.queue import WAKE_UP_CHANNEL
 from notifier_service.settings import NotifierSettings
 from notifier_service.subscriptions import ENCRYPTION_PURPOSE
+from notifier_service.wechat.account import fetch_templates
+from notifier_service.wechat.token import ENCRYPTION_PURPOSE as TOKEN_PURPOSE
+from notifier_service.wechat.token import TokenKeeper
+from service_kit.client import open_session
 from service_kit.database import Database, Row, cursor
 from service_kit.encryption import Encryption, Undecipherable
 from service_kit.errors import ServiceError
+from service_kit.metrics import Metrics
 from service_kit.queries import read_queries
 
 CHECK_TIMEOUT_SECONDS = 10.0
@@ -58,12 +64,17 @@ class Doctor:
             ("partitions", self._partitions),
             ("endpoints", self._endpoints),
             *((f"reach {name}", _reaching(name, url)) for name, url in self._upstreams()),
+            *([("wechat templates", self._templates)] if self._settings.wechat_app_id else []),
         ]
         return [await _made(name, check) for name, check in checks]
 
     def _upstreams(self) -> list[tuple[str, str]]:
-        url = self._settings.slack_webhook_url
-        return [] if url is None else [("slack", url.get_secret_value())]
+        found = []
+        if self._settings.slack_webhook_url is not None:
+            found.append(("slack", self._settings.slack_webhook_url.get_secret_value()))
+        if self._settings.wechat_app_id is not None:
+            found.append(("wechat", self._settings.wechat_api_url))
+        return found
 
     async def _postgres(self) -> Finding:
         asked = time.time()
@@ -148,6 +159,26 @@ class Doctor:
             )
         return Finding("endpoints", "ok", f"the newest {len(rows)} can be read with this SECRET_KEY")
 
+    async def _templates(self) -> Finding:
+        """Whether WeChat takes our credentials, and the account has the templates that endpoints name."""
+        settings = self._settings
+        assert settings.wechat_app_id is not None
+        assert settings.wechat_app_secret is not None
+        async with open_session(Metrics()) as session:
+            keeper = TokenKeeper(
+                session,
+                self._database,
+                Encryption(settings.secret_key, TOKEN_PURPOSE),
+                api_url=settings.wechat_api_url,
+                app_id=settings.wechat_app_id,
+                app_secret=settings.wechat_app_secret,
+            )
+            there = await fetch_templates(session, keeper, settings.wechat_api_url)
+        named = {row[0] for row in await self._database.fetch_all(QUERIES["templates"])}
+        if missing := sorted(named - there):
+            return Finding("wechat templates", "failed", f"the account has none with the id {', '.join(missing)}")
+        return Finding("wechat templates", "ok", f"the account has {len(there)}, endpoints name {len(named)} of them")
+
     def _is_readable(self, row: Row) -> bool:
         try:
             for stored in row[1:]:
@@ -169,6 +200,8 @@ async def _made(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
             return await check()
     except ServiceError as error:
         return Finding(name, "failed", error.detail)
+    except Unreachable as error:
+        return Finding(name, "failed", error.reason)
     except psycopg2.Error as error:
         return Finding(name, "failed", f"{str(error).splitlines()[0]}: were all migrations applied?")
     except TimeoutError:

@@ -24,7 +24,8 @@ select pg_relation_size('delivery_ready'), (select count(*) from delivery)
 
 -- name: workers
 -- how many deliver now
-select count(*) filter (where seen_at > now() - interval '10 s' and not draining), count(*) from worker
+select count(*) filter (where seen_at > now() - interval '10 s' and not draining), count(*)
+from worker where died_at is null
 
 -- name: oldest_due
 -- how long the longest due delivery of a channel that is not paused waits
@@ -44,6 +45,10 @@ select array(
     ) day
     where to_regclass('delivery_record_' || to_char(day, 'YYYYMMDD')) is null
 ), exists (select from delivery_record_default)
+
+-- name: templates
+-- the WeChat templates that endpoints name
+select distinct config ->> 'template_id' from endpoint where channel = 'wechat' and state <> 'disabled'
 
 -- name: endpoints
 -- what should be readable with SECRET_KEY

@@ -167,7 +167,7 @@ class Inspection:
         return Stats([ChannelState(*row) for row in channels], [Outcome(*row) for row in outcomes], *totals)
 
     async def workers(self) -> list[WorkerState]:
-        """Every process that delivers, or vanished a moment ago."""
+        """Every process that delivers, as far as anybody knows."""
         return [WorkerState(*row) for row in await self._database.fetch_all(QUERIES["workers"])]
 
     async def schedules(self) -> list[ScheduleState]:

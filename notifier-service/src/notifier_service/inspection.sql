@@ -75,13 +75,14 @@ order by channel, count(*) desc
 select (select count(*) from fan_out), (select count(*) from subscription),
     (select count(*) from endpoint where state = 'active'), (select count(*) from endpoint where state = 'unconfirmed'),
     (select count(*) from endpoint where state = 'disabled'), (select count(*) from endpoint where paused),
-    (select count(*) from endpoint where blocked_until > now()), (select count(*) from worker)
+    (select count(*) from endpoint where blocked_until > now()), (select count(*) from worker where died_at is null)
 
 -- name: workers
 -- who delivers
 select id, host, pid, version, started_at, extract(epoch from now() - seen_at)::float8, draining,
     (select count(*) from delivery where delivery.worker = worker.id and state = 'running')
 from worker
+where died_at is null
 order by id
 
 -- name: schedules

@@ -87,9 +87,9 @@ from subscription join endpoint on endpoint.id = endpoint_id
 where subscription.id = %(id)s and owner = %(owner)s
 
 -- name: confirm
--- unconfirmed or disabled → active
+-- unconfirmed or disabled → active, and rested: a rest that is over, unlike none, has held deliveries let go
 update endpoint
-set state = 'active', disabled_reason = null, failures = 0, blocked_until = null, version = version + 1
+set state = 'active', disabled_reason = null, failures = 0, blocked_until = now(), version = version + 1
 where id = %(id)s
 
 -- name: rotate

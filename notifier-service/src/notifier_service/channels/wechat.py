@@ -16,7 +16,7 @@ from notifier_service.repeating import Repeating
 from notifier_service.wechat.errcodes import RETRY_AFTER_SECONDS, Meaning, meaning
 from notifier_service.wechat.ledger import Ledger, Verdict
 from notifier_service.wechat.template import check_openid, read_template, send_body
-from notifier_service.wechat.token import TokenKeeper
+from notifier_service.wechat.token import ENCRYPTION_PURPOSE, TokenKeeper
 from notifier_service.wording import NoWording, word
 from service_kit.client import fetch, open_session
 from service_kit.database import DatabaseUnavailable, StatementTimeout
@@ -155,7 +155,7 @@ async def open_wechat(means: Means) -> AsyncIterator[Wechat | NotSetUp]:
         keeper = TokenKeeper(
             session,
             means.database,
-            Encryption(settings.secret_key, "WeChat access tokens"),
+            Encryption(settings.secret_key, ENCRYPTION_PURPOSE),
             api_url=settings.wechat_api_url,
             app_id=settings.wechat_app_id,
             app_secret=settings.wechat_app_secret,

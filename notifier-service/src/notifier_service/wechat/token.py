@@ -28,6 +28,7 @@ LOOK_INTERVAL_SECONDS = 0.1
 MARGIN_SECONDS = 60.0
 FORCE_INTERVAL_SECONDS = 24 * 3600 / 20
 ANSWER_LIMIT_BYTES = 16 * 1024
+ENCRYPTION_PURPOSE = "WeChat access tokens"
 QUERIES = read_queries(__file__)
 log = structlog.get_logger()
 
