@@ -162,6 +162,23 @@ async def test_webhook_that_does_not_answer_the_challenge_gets_nothing_until_it_
     assert answer["data"]["confirmation"] == {"confirmed": True, "reason": None}
 
 
+async def test_confirming_an_endpoint_that_rests_lets_go_what_was_held_for_it(
+    api: Api, webhook: FakeWebhook, tables: QueueDatabase
+) -> None:
+    created = await api.subscribe(webhook.url)
+    endpoint = created["endpoint"]["id"]
+    tables.rows("update endpoint set blocked_until = now() + interval '1 h', failures = 9 where id = %s", (endpoint,))
+    tables.rows(
+        "insert into delivery (message_id, endpoint_id, channel, state) values (1, %s, 'webhook', 'held')", (endpoint,)
+    )
+    await api.ask("POST", f"/v1/subscriptions/{created['id']}/confirm")
+
+    # It is what tells the rescue of them.
+    assert tables.rows("select failures, blocked_until <= now() from endpoint where id = %s", (endpoint,)) == [
+        (0, True)
+    ]
+
+
 async def test_subscribing_twice_at_once_is_one_subscription(
     api: Api, webhook: FakeWebhook, tables: QueueDatabase
 ) -> None:

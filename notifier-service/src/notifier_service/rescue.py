@@ -18,6 +18,8 @@ INTERVAL_SECONDS = 1.0
 EXPIRE_INTERVAL_SECONDS = 10.0
 BATCH_LIMIT = 5000
 """Rows in one statement: some 100 ms."""
+RELEASES = 5
+"""At most so many releases in one look: dead workers must not wait for long."""
 LOST = "the worker vanished before it was finished"
 
 QUERIES = read_queries(__file__)
@@ -45,11 +47,20 @@ class Rescue:
             freed += await self._take("expire")
             await self._connection.rows(QUERIES["forget_workers"])
             self._expire_at = time.monotonic() + EXPIRE_INTERVAL_SECONDS
-        [(released,)] = await self._connection.rows(
-            QUERIES["release"].format(limit=BATCH_LIMIT), {"failures_before_rest": FAILURES_BEFORE_REST}
-        )
-        if freed + released:
+        if await self._release() + freed:
             self._wake()
+
+    async def _release(self) -> int:
+        """Until every endpoint whose rest is over has had its turn, or it takes long; how many deliveries were let go."""
+        total = 0
+        for _ in range(RELEASES):
+            [(released,)] = await self._connection.rows(
+                QUERIES["release"].format(limit=BATCH_LIMIT), {"failures_before_rest": FAILURES_BEFORE_REST}
+            )
+            total += released
+            if released < BATCH_LIMIT:
+                break
+        return total
 
     async def _take(self, how: str) -> int:
         """Until nothing is left; how many it was."""

@@ -52,26 +52,33 @@ select outcome, count(*) from recorded group by outcome
 -- name: release
 -- held → ready: of endpoints whose rest is over; of one that fails, a single delivery that tries whether it is well
 -- An endpoint's mark stays for a while after the last: a claim that began while it rested may yet hold one.
+-- Who was let go of longest ago comes first, so that one with many holds up no other.
 with rested as materialized (
     select id, failures >= %(failures_before_rest)s as fails from endpoint
     where blocked_until <= now() and not paused
     and released_at < now() - case when failures >= %(failures_before_rest)s then interval '15 s' else interval '0.9 s' end
-    order by blocked_until limit 100 for update skip locked
+    order by released_at limit 100 for update skip locked
 ), due as materialized (
     select each.id, each.endpoint_id from rested cross join lateral (
         select id, endpoint_id from delivery where state = 'held' and endpoint_id = rested.id
         order by id limit case when fails then 1 else {limit} end
-    ) as each
+    ) as each limit {limit}
 ), released as (
-    update delivery set state = 'ready', run_at = greatest(run_at, now()), lease_until = null
+    -- A slot that has passed meanwhile is lost: all of them together would be more than the endpoint's rate.
+    update delivery set state = 'ready', has_slot = has_slot and run_at > now(), run_at = greatest(run_at, now()),
+        lease_until = null
     where id = any(array(select id from due)) and state = 'held'
     returning 1
 ), noted as (
-    update endpoint set released_at = now(), blocked_until = case
-        when blocked_until > now() - interval '10 s' or exists (select from due where endpoint_id = endpoint.id)
-        then blocked_until
-    end
-    where id = any(array(select id from rested))
+    update endpoint set
+        released_at = case when has_more then released_at else now() end,
+        blocked_until = case when has_held or blocked_until > now() - interval '10 s' then blocked_until end
+    from (
+        select id, id in (select endpoint_id from due) as has_due,
+            exists (select from delivery where state = 'held' and endpoint_id = rested.id) as has_held
+        from rested
+    ) as looked_at, lateral (select has_held and not has_due as has_more) as turn
+    where endpoint.id = looked_at.id
 )
 select count(*) from released
 

@@ -77,7 +77,7 @@ select name, pg_notify('delivery', '') from changed
 -- told → held, or back
 with changed as (
     -- A rest that is over tells the rescue to let go what was held meanwhile.
-    update endpoint set paused = %(paused)s, blocked_until = coalesce(blocked_until, now())
+    update endpoint set paused = %(paused)s, blocked_until = greatest(blocked_until, now())
     where id = %(name)s::bigint returning id
 )
 select id, pg_notify('delivery', '') from changed
