@@ -318,10 +318,17 @@ create function make_delivery_record_partitions(days integer) returns void langu
 declare
     day date;
 begin
+    -- One at a time: replicas that start together would make the same ones.
+    perform pg_advisory_xact_lock(hashtext('make_delivery_record_partitions'));
     for day in select (now() at time zone 'UTC')::date + n from generate_series(0, days) n loop
         if to_regclass(format('delivery_record_%s', to_char(day, 'YYYYMMDD'))) is null then
+            -- What was recorded before there was a partition lies in the default one, and would be in its way.
+            lock table delivery_record_default in access exclusive mode;
             execute format(
-                'create table %I partition of delivery_record for values from (%L) to (%L)',
+                'create table %1$I (like delivery_record including all);
+                with moved as (delete from delivery_record_default where at >= %2$L and at < %3$L returning *)
+                insert into %1$I select * from moved;
+                alter table delivery_record attach partition %1$I for values from (%2$L) to (%3$L)',
                 format('delivery_record_%s', to_char(day, 'YYYYMMDD')),
                 day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00'
             );
@@ -330,7 +337,7 @@ begin
 end
 $$;
 
-comment on function make_delivery_record_partitions is 'Makes the partitions of today (UTC) and of so many days after it, where they are missing.';
+comment on function make_delivery_record_partitions is 'Makes the partitions of today (UTC) and of so many days after it, where they are missing, with what the default one has of those days.';
 
 insert into delivery_record (at, delivery_id, message_id, channel, attempt, outcome, http_status, duration_ms, error)
 select at, delivery_id, message_id, channel, attempt, outcome, http_status, duration_ms, error

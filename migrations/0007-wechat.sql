@@ -34,7 +34,7 @@ comment on column wechat_consent.changed_at is 'For whoever looks.';
 
 create table wechat_reservation (
     delivery_id bigint primary key,
-    attempt smallint not null,
+    attempt integer not null,
     reader bytea not null,
     template_id text not null,
     verdict text not null default 'unknown' check (verdict in ('unknown', 'sent', 'not_sent', 'used_up')),

@@ -101,9 +101,10 @@ async def test_an_alert_that_cannot_be_stored_does_not_keep_back_the_others() ->
     assert [alert.error for alert in delivery.taken] == ["Failure1", "Failure2"]
 
 
-def test_no_nul_is_left_in_what_is_stored() -> None:
-    alert = describe("s", failure("a\0b"), NOW)
+def test_nothing_is_left_that_cannot_be_stored() -> None:
+    alert = describe("s", failure("a\0b, half a character: \ud83d"), NOW)
     assert "\0" not in alert.message + alert.traceback
+    assert "half a character: ?" in (alert.message + alert.traceback).encode().decode()
 
 
 async def test_the_buffer_is_bounded_and_counts_what_it_loses() -> None:

@@ -186,6 +186,19 @@ async def test_equal_digests_are_one_message(tables: QueueDatabase, digests: Dig
     assert tables.rows("select count(*) from fan_out") == [(0,)]
 
 
+async def test_digest_that_says_what_another_ones_did_is_not_past_its_time(
+    tables: QueueDatabase, digests: Digests
+) -> None:
+    store(tables, "go", 1)
+    subscribe(tables, "go")
+    await digests.send_due()
+    tables.rows("update message set expires_at = now() + interval '1 s'")
+    subscribe(tables, "go")
+    await digests.send_due()
+
+    assert tables.rows("select expires_at > now() + '23 h' from message") == [(True,)]
+
+
 async def test_page_that_never_came_is_left_out_and_holds_nobody_up(tables: QueueDatabase, digests: Digests) -> None:
     store(tables, "go", 1)
     both = subscribe(tables, "go", "zig")

@@ -1,5 +1,6 @@
 """The queue's own care: partitions, vacuum, what is forgotten, and what it counts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -60,6 +61,34 @@ async def test_partitions_are_made_ahead_and_dropped_after_their_time(
         in names
     )
     assert "delivery_record_default" in names
+
+
+async def test_records_that_came_before_their_partition_move_into_it(
+    maintenance: Maintenance, worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    """As after a week in which no notifier ran, or in which it was migrated and not started."""
+    [(today,)] = tables.rows("select 'delivery_record_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')")
+    tables.rows(f"drop table {today}")
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Delivered(200))
+    assert tables.rows("select tableoid::regclass::text from delivery_record") == [("delivery_record_default",)]
+    await maintenance.keep_house()
+
+    assert tables.rows("select tableoid::regclass::text, outcome from delivery_record") == [(today, "delivered")]
+    assert tables.rows("select count(*) from pg_trigger where tgrelid = %s::regclass", (today,)) == [(1,)]
+
+
+async def test_replicas_that_start_together_make_partitions_once(tables: QueueDatabase, database_url: str) -> None:
+    for (name,) in tables.rows(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'delivery_record'::regclass"
+        " and inhrelid <> 'delivery_record_default'::regclass"
+    ):
+        tables.rows(f"drop table {name}")
+    make = "select make_delivery_record_partitions(3)"
+    await asyncio.gather(*(asyncio.to_thread(QueueDatabase(database_url).rows, make) for _ in range(5)))
+
+    assert tables.rows("select count(*) from pg_inherits where inhparent = 'delivery_record'::regclass") == [(5,)]
 
 
 async def test_forgets_messages_past_their_time_and_keeps_what_waits_or_is_dead(

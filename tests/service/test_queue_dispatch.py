@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 import psycopg2
 import pytest
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from notifier_service.deliveries import Deliveries
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Answer, Claimed, Delivered
-from service_kit.database import Database
+from service_kit.database import Database, DatabaseUnavailable
 from service_kit.encryption import Encryption
 from tests.queue_database import QueueDatabase, eventually
 
@@ -38,7 +39,10 @@ class Told:
         return Delivered(200)
 
 
-Run = Callable[[Told], AbstractAsyncContextManager[Deliveries]]
+class Run(Protocol):
+    def __call__(
+        self, channel: Told, report: Callable[[BaseException], None] = ...
+    ) -> AbstractAsyncContextManager[Deliveries]: ...
 
 
 @pytest.fixture
@@ -54,12 +58,14 @@ def tables(database_url: str) -> QueueDatabase:
 @pytest.fixture
 def run(database_url: str) -> Run:
     @asynccontextmanager
-    async def run(channel: Told) -> AsyncIterator[Deliveries]:
+    async def run(
+        channel: Told, report: Callable[[BaseException], None] = lambda _error: None
+    ) -> AsyncIterator[Deliveries]:
         database = Database(SecretStr(database_url), "test")
         await database.open()
         encryption = Encryption(SecretStr("k" * 32), "endpoints")
         metrics = QueueMetrics(CollectorRegistry())
-        deliveries = Deliveries(database, [channel], encryption, metrics, lambda error: None)
+        deliveries = Deliveries(database, [channel], encryption, metrics, report)
         async with deliveries.running():
             yield deliveries
         await database.close()
@@ -102,6 +108,27 @@ async def test_send_that_does_not_end_is_cut_short_and_holds_up_nobody(run: Run,
 
     assert sorted(tables.outcomes()) == ["delivered"] * 9 + ["failed"]
     assert tables.rows("select last_error from delivery") == [("no answer within 0.1 s",)]
+
+
+async def test_database_that_a_channel_misses_counts_neither_as_a_failure_nor_as_a_fault(
+    run: Run, tables: QueueDatabase
+) -> None:
+    class Asking(Told):
+        async def send(self, claimed: Claimed) -> Answer:
+            if claimed.body["n"] not in self.sent:
+                self.sent.append(claimed.body["n"])
+                raise DatabaseUnavailable("The database cannot be reached.")
+            return Delivered(200)
+
+    reported: list[BaseException] = []
+    enqueue(tables, 1)
+    async with run(Asking(), reported.append):
+        await eventually(lambda: tables.outcomes() == ["limited"])
+        assert tables.rows("select failures from delivery") == [(0,)]
+        tables.hurry()
+        await eventually(lambda: tables.outcomes() == ["limited", "delivered"])
+    assert reported == []
+    assert tables.rows("select failures from endpoint where channel = 'told'") == [(0,)]
 
 
 async def test_end_hands_back_what_was_not_begun_and_finishes_what_was(run: Run, tables: QueueDatabase) -> None:

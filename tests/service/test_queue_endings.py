@@ -63,7 +63,7 @@ async def test_failed_try_is_recorded_and_put_off(worker: QueueWorker, tables: Q
     ]
 
 
-async def test_retry_after_is_obeyed_for_the_endpoint_and_counts_for_nothing(
+async def test_retry_after_is_obeyed_for_the_endpoint_and_does_not_count_against_the_delivery(
     worker: QueueWorker, tables: QueueDatabase
 ) -> None:
     tables.enqueue()
@@ -71,7 +71,7 @@ async def test_retry_after_is_obeyed_for_the_endpoint_and_counts_for_nothing(
     await worker.settle(claimed, Unreachable("limited", http_status=429, retry_after_seconds=60))
 
     assert tables.rows("select failures, run_at between now() + '55 s' and now() + '61 s' from delivery") == [(0, True)]
-    assert tables.rows("select failures, blocked_until > now() + '55 s' from endpoint") == [(0, True)]
+    assert tables.rows("select failures, blocked_until > now() + '55 s' from endpoint") == [(1, True)]
     assert tables.outcomes() == ["limited"]
 
 
@@ -169,6 +169,29 @@ async def test_fifth_failure_in_a_row_lets_an_endpoint_rest_and_success_ends_it(
     [trial] = (await worker.claim(1)).ready
     await worker.settle(trial, Delivered(200))
     assert tables.rows("select failures, blocked_until <= now() from endpoint") == [(0, True)]
+
+
+async def test_success_in_the_same_batch_does_not_undo_a_retry_after(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("update endpoint set failures = 1")
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 2)")
+    first, second = (await worker.claim()).ready
+    worker.add(first, Delivered(200))
+    await worker.settle(second, Unreachable("limited", retry_after_seconds=60))
+
+    assert tables.rows("select blocked_until > now() + '55 s' from endpoint") == [(True,)]
+
+
+async def test_endpoint_that_puts_off_time_after_time_rests_however_soon_it_says_to_come_back(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.rows("update endpoint set failures = 9")
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    await worker.settle(claimed, Unreachable("limited", retry_after_seconds=0))
+
+    assert tables.rows("select failures, blocked_until > now() + '1 minute' from endpoint") == [(10, True)]
 
 
 async def test_endpoint_that_is_gone_is_disabled_with_the_reason(worker: QueueWorker, tables: QueueDatabase) -> None:

@@ -51,7 +51,7 @@ class Rescue:
             self._wake()
 
     async def _release(self) -> int:
-        """Until every endpoint whose rest is over has had its turn, or it takes long; how many deliveries were let go."""
+        """Until each endpoint whose rest is over has had its turn, or it takes long; how many were let go."""
         total = 0
         for _ in range(RELEASES):
             [(released,)] = await self._connection.rows(
