@@ -162,7 +162,7 @@ def _before(batch: Sequence[Ended]) -> list[Statement]:
     columns = {
         "ids": list(judged),
         "well": [any(step.endpoint == "well" for step in steps) for steps in judged.values()],
-        "failed": [sum(step.endpoint == "failing" for step in steps) for steps in judged.values()],
+        "failed": [sum(step.endpoint in {"failing", "limited"} for step in steps) for steps in judged.values()],
         "rests": [
             max((step.retry_in_seconds or 0.0 for step in steps if step.endpoint == "limited"), default=0.0)
             for steps in judged.values()

@@ -76,9 +76,11 @@ with judged as (
 update endpoint set
     failures = rest.failures,
     blocked_until = case
-        when is_well or rest.disabled_reason is not null then least(blocked_until, now())
+        when rest.disabled_reason is not null then least(blocked_until, now())
+        -- Before a success: the receiver said so, whatever else it took.
         when greatest(rest_seconds, circuit_seconds) > 0
             then greatest(blocked_until, now() + make_interval(secs => greatest(rest_seconds, circuit_seconds)))
+        when is_well then least(blocked_until, now())
         else blocked_until
     end,
     state = case when rest.disabled_reason is null then state else 'disabled' end,

@@ -51,7 +51,7 @@ with due as materialized (
         now() + case mode when 'weekly' then interval '7 days' else interval '1 day' end
     from digest, lateral (select md5(mode || body::text) as key) keyed
     order by key
-    on conflict (dedup_key) where dedup_key is not null do update set occurrences = known.occurrences
+    on conflict (dedup_key) where dedup_key is not null do update set expires_at = excluded.expires_at
     returning id, topic, subject, dedup_key
 ), addressed as materialized (
     select distinct message_made.id as message_id, topic, subject, endpoint_id, channel

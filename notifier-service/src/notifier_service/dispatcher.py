@@ -193,6 +193,9 @@ class Dispatcher:
             ending = Unreachable(f"no answer within {self._channel.timeout_seconds:g} s")
         except TimeoutError:
             ending = Unreachable("no answer in time")
+        except (DatabaseUnavailable, StatementTimeout) as error:
+            # What a channel keeps there is away, and soon back: neither the message's fault nor news.
+            ending = Unreachable(error.detail, counts=False, blames_endpoint=False)
         except Exception as error:
             log.exception("send.crashed", channel=self._channel.name, delivery_id=claimed.id)
             self._report(error)

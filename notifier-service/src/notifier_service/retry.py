@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
     counts: bool = True
     """Whether it brings the delivery nearer to being given up."""
     endpoint: Literal["well", "failing", "limited", "gone"] | None = None
-    """What the try tells of the endpoint; `limited`: it is to be left alone for retry_in_seconds."""
+    """What the try tells of the endpoint; `limited`: as failing, and to be left alone for retry_in_seconds."""
     provider_id: str | None = None
 
 

@@ -127,8 +127,9 @@ def _minute(now: datetime) -> str:
 
 
 def storable(text: str) -> str:
-    """Redacted, and without NUL, which Postgres does not take."""
-    return redact(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """Redacted, and without what Postgres does not take: NUL, and halves of characters."""
+    whole = text.encode(errors="replace").decode()
+    return redact(whole).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 ALERTS = web.AppKey("alerts", Alerts)
