@@ -227,6 +227,29 @@ async def test_wrong_subscription_is_refused_naming_the_field_and_not_kept(
     assert tables.rows("select * from endpoint") == []
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"config": {"a": "\0"}},
+        {"address": "http://a\0b/"},
+        {"address": "http://a..b/"},
+        {"address": f"http://{'a' * 64}.example/"},
+        {"address": "http://xn--/"},
+        {"secret": "whsec_é"},
+    ],
+    ids=str,
+)
+async def test_endpoint_that_cannot_be_is_refused_and_not_kept(
+    api: Api, webhook: FakeWebhook, tables: QueueDatabase, endpoint: dict[str, Any]
+) -> None:
+    whole = {"channel": "webhook", "address": webhook.url, **endpoint}
+    status, answer = await api.ask("POST", "/v1/subscriptions", {"topic": "trending.entered", "endpoint": whole})
+
+    assert (status, answer["code"]) == (400, "invalid_parameter")
+    assert answer["parameter"].startswith("endpoint.")
+    assert tables.rows("select * from endpoint") == []
+
+
 async def test_what_is_given_in_a_change_is_changed_and_the_rest_stays(api: Api, webhook: FakeWebhook) -> None:
     created = await api.subscribe(webhook.url, languages=["rust"], minimum_period_stars=10)
     path = f"/v1/subscriptions/{created['id']}"
@@ -313,6 +336,7 @@ async def test_endpoint_goes_with_the_last_of_its_subscriptions(
         ("PATCH", "/v1/subscriptions/999"),
         ("DELETE", "/v1/subscriptions/999"),
         ("POST", "/v1/subscriptions/999/confirm"),
+        ("POST", "/v1/notifications/999/retry"),
         ("POST", "/v1/subscriptions/999/rotate-secret"),
         ("GET", "/v1/subscriptions/x"),
         ("GET", "/v1/notifications/999"),

@@ -24,7 +24,7 @@ def check_secret(secret: str) -> None:
     """Raises ValueError, which does not quote it, for what is no secret with a key of 24 to 64 bytes."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
         key = b""
     if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
         raise ValueError("a webhook's secret is whsec_ and the Base64 of 24 to 64 bytes")

@@ -44,7 +44,9 @@ async def get_notification(request: web.Request) -> web.Response:
 
 async def retry_notification(request: web.Request) -> web.Response:
     """Send a waiting one now, or a dead one again: the answer is the notification under which it goes on."""
-    going_on = await Steering(request.app[DATABASE]).retry(int(request.match_info["id"]))
+    notification_id = int(request.match_info["id"])
+    await Inspection(request.app[DATABASE]).notification(notification_id)  # or it is not found
+    going_on = await Steering(request.app[DATABASE]).retry(notification_id)
     return await _whole(request, going_on)
 
 

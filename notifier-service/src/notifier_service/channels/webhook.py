@@ -83,13 +83,17 @@ async def open_webhook(means: Means) -> AsyncIterator[Webhook]:
         yield Webhook(session)
 
 
-def check_url(address: str, _config: Config) -> str:
+def check_url(address: str, config: Config) -> str:
     """An https:// or http:// URL without credentials; its fragment is dropped. Raises ValueError."""
+    if config:
+        raise ValueError("takes no config on this channel")
     try:
         url = URL(address)
+        # As it will be read and looked up: what has an empty or an endless label is no name.
+        is_name = bool(url.host and url.raw_host and url.raw_host.encode("idna"))
     except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host:
+        is_name = False
+    if not is_name or url.scheme not in {"http", "https"} or not address.isprintable():
         raise ValueError("should be an https:// or http:// URL")
     if url.user is not None or url.password is not None:
         raise ValueError("should not carry credentials")
