@@ -113,6 +113,29 @@ async def test_forgets_messages_past_their_time_and_keeps_what_waits_or_is_dead(
     assert [row[0] for row in tables.rows("select id from message order by id")] == [2, 3, 4, 5]
 
 
+async def test_what_was_held_for_an_endpoint_that_is_gone_leaves_with_a_record(
+    maintenance: Maintenance, tables: QueueDatabase
+) -> None:
+    tables.rows("insert into delivery (message_id, endpoint_id, channel, state) values (1, 999, 'wechat', 'held')")
+    tables.rows("insert into wechat_reservation (delivery_id, attempt, reader, template_id) values (1, 1, '', '')")
+    await maintenance.keep_house()
+
+    assert tables.rows("select * from delivery") == tables.rows("select * from wechat_reservation") == []
+    assert tables.rows("select outcome, error from delivery_record") == [("cancelled", "its endpoint is gone")]
+
+
+async def test_message_of_a_replay_is_kept_while_it_is_on_its_way(
+    maintenance: Maintenance, tables: QueueDatabase
+) -> None:
+    message = tables.enqueue()
+    tables.rows("delete from fan_out")
+    tables.rows("update message set created_at = now() - interval '15 days'")
+    tables.rows("insert into delivery (message_id, endpoint_id, channel) values (%s, 1, 'slack')", (message,))
+    await maintenance.keep_house()
+
+    assert tables.rows("select id from message") == [(message,)]
+
+
 async def test_vacuums_what_the_queue_has_rewritten(maintenance: Maintenance, tables: QueueDatabase) -> None:
     tables.rows(
         "insert into delivery (message_id, endpoint_id, channel) select n, 1, 'x' from generate_series(1, 6000) n"

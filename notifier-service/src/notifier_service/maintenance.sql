@@ -20,7 +20,7 @@ delete from message where id = any(array(
     where created_at < now() - make_interval(days => %(days)s)
     and not exists (select from fan_out where fan_out.message_id = message.id)
     and not exists (select from dead_letter where dead_letter.message_id = message.id and replayed_as is null)
-    and id <> all(array(select message_id from delivery where created_at < now() - make_interval(days => %(days)s)))
+    and not exists (select from delivery where delivery.message_id = message.id)
     limit %(limit)s
 ))
 returning id
@@ -38,9 +38,14 @@ delete from dead_letter where delivery_id = any(array(
 returning delivery_id
 
 -- name: forget_homeless
--- held → gone: what was held for an endpoint that is no more
-delete from delivery where id = any(array(
-    select id from delivery where state = 'held'
-    and not exists (select from endpoint where endpoint.id = endpoint_id) limit %(limit)s
-))
-returning id
+-- held → gone, with a record: what was held for an endpoint that is no more
+with gone as (
+    delete from delivery where id = any(array(
+        select id from delivery where state = 'held'
+        and not exists (select from endpoint where endpoint.id = endpoint_id) limit %(limit)s
+    ))
+    returning id, message_id, endpoint_id, channel, attempt
+)
+insert into delivery_record (delivery_id, message_id, endpoint_id, channel, attempt, outcome, error)
+select id, message_id, endpoint_id, channel, attempt, 'cancelled', 'its endpoint is gone' from gone
+returning delivery_id

@@ -31,10 +31,10 @@ where replayed_as is null and (%(id)s::bigint is null or delivery_id = %(id)s)
 
 -- name: replay
 -- dead → a new delivery with the same idempotency key, of which it knows; a chunk, the oldest first
--- Only where the endpoint takes messages: elsewhere it would die at once again.
+-- Only where the endpoint takes messages: elsewhere it would die at once again, as what is a week old would.
 with chosen as materialized (
     select delivery_id, nextval(pg_get_serial_sequence('delivery', 'id')) as new_id, message_id, endpoint_id,
-        dead_letter.channel, attempt, dead_letter.created_at
+        dead_letter.channel, attempt
     from dead_letter join endpoint on endpoint.id = endpoint_id and state = 'active'
         join message on message.id = message_id
     where replayed_as is null and (%(id)s::bigint is null or delivery_id = %(id)s)
@@ -44,8 +44,8 @@ with chosen as materialized (
     order by delivery_id limit %(limit)s
     for update of dead_letter skip locked
 ), made as (
-    insert into delivery (id, message_id, endpoint_id, channel, attempt, created_at) overriding system value
-    select new_id, message_id, endpoint_id, channel, attempt, created_at from chosen
+    insert into delivery (id, message_id, endpoint_id, channel, attempt) overriding system value
+    select new_id, message_id, endpoint_id, channel, attempt from chosen
 ), replayed as (
     update dead_letter set replayed_as = new_id from chosen where dead_letter.delivery_id = chosen.delivery_id
 ), woken as materialized (
