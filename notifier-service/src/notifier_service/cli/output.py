@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-WIDTH_ELSEWHERE = 160
+WIDTH_ELSEWHERE = 240
 """Columns where output does not go to a terminal."""
 _STYLES = {
     "delivered": "green", "active": "green", "ok": "green", "waiting": "cyan", "sending": "cyan", "held": "yellow",
