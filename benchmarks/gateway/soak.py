@@ -13,7 +13,7 @@ from benchmarks.gateway.rates import HIT_PATH, MISS_PATH, STORED_PATH
 from benchmarks.gateway.servers import GATEWAY, Servers
 from benchmarks.table import format_table, say
 
-RATE = 2000.0
+RATE = 1000.0
 CONNECTIONS = 64
 FIRST_SECONDS = 60.0
 SAMPLE_SECONDS = 5.0
