@@ -15,6 +15,7 @@ from benchmarks.driver import UnexpectedAnswer
 from benchmarks.gateway.measure import measure_gateway
 from benchmarks.hit import measure_hit
 from benchmarks.memory import measure_memory
+from benchmarks.queue.measure import measure_queue
 from benchmarks.quota import measure_quota
 from benchmarks.stampede import measure_stampede
 from benchmarks.start import measure_start
@@ -29,6 +30,7 @@ WHAT = {
     "quota": "points of GitHub's quota that six hours of demand cost, on a simulated clock (about two minutes)",
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
     "gateway": "beside nginx, Flask and aiohttp, on one core: rates, latencies, memory (a quarter of an hour)",
+    "queue": "beside pgqueuer, procrastinate and graphile-worker: draining, enqueuing, picking up (some minutes)",
     "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
     "trending": "reading a trending page, and how late the event loop comes while pages are collected",
     "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
@@ -56,18 +58,21 @@ def main() -> None:
     parser.add_argument(
         "--soak-seconds", type=_at_least_one, default=600, help="how long gateway takes mixed traffic (default: 600)"
     )
+    parser.add_argument(
+        "--deliveries", type=_at_least_one, default=20_000, help="how many queue drains (default: 20000)"
+    )
     arguments = parser.parse_args()
     # What the parts that run in this process say: the tables alone are the output.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        uvloop.run(_measure(arguments.benchmark, arguments.rounds, arguments.soak_seconds))
+        uvloop.run(_measure(arguments.benchmark, arguments.rounds, arguments.soak_seconds, arguments.deliveries))
     except (NotReady, PostgresError, UnexpectedAnswer, OSError) as error:
         sys.exit(f"benchmarks: {error}")
     except asyncio.CancelledError:
         sys.exit(130)
 
 
-async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int) -> None:
+async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int, deliveries: int) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -82,6 +87,8 @@ async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int) 
                 print(await measure_memory(system), flush=True)
         if "gateway" in names:
             print(await measure_gateway(ground, rounds or 5, soak_seconds), flush=True)
+        if "queue" in names:
+            print(await measure_queue(ground, rounds or 3, deliveries), flush=True)
         if "quota" in names:
             print(await measure_quota(ground), flush=True)
         if "stampede" in names:

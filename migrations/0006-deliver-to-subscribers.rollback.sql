@@ -3,7 +3,6 @@ drop function enqueue_notification(text, jsonb, text, integer, text, timestamptz
 drop table dead_letter;
 
 alter table delivery_record rename to new_delivery_record;
-drop index delivery_record_message_id;
 drop index delivery_record_delivery_id;
 
 create table delivery_record (

@@ -67,6 +67,8 @@ comment on column endpoint.created_at is 'For whoever looks.';
 create unique index endpoint_address on endpoint (owner, channel, address_digest) where address_digest is not null;
 
 create index endpoint_blocked on endpoint (blocked_until) where blocked_until is not null;
+-- The few that each claim must know of.
+create index endpoint_resting on endpoint (id) where paused or blocked_until is not null;
 
 create table subscription (
     id bigint generated always as identity primary key,
@@ -277,7 +279,7 @@ alter table delivery alter column id set generated always;
 
 alter table delivery_record rename to old_delivery_record;
 alter index delivery_record_at rename to old_delivery_record_at;
-alter index delivery_record_message_id rename to old_delivery_record_message_id;
+drop index delivery_record_message_id;
 
 create table delivery_record (
     at timestamptz not null default now(),
@@ -309,7 +311,6 @@ comment on column delivery_record.channel is 'Where to, for counting by channel 
 comment on column delivery_record.provider_id is 'What the receiver calls the message; null where it calls it nothing.';
 comment on column delivery_record.error is 'What went wrong, redacted; null when nothing did.';
 
-create index delivery_record_message_id on delivery_record (message_id);
 create index delivery_record_delivery_id on delivery_record (delivery_id);
 -- Empty as long as partitions are made ahead of time; it is here so that no record is ever refused.
 create table delivery_record_default partition of delivery_record default;

@@ -1,4 +1,4 @@
-"""How Postgres means to run the claim: by its index, however many rows there are and whatever state they are in."""
+"""How Postgres means to run claims and endings: by an index, however many rows there are and in whatever state."""
 
 import json
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from notifier_service import completion
+from notifier_service.own_connection import array_text
 from notifier_service.queue import PLANNER, QUERIES
 from tests.queue_database import QueueDatabase
 
@@ -49,6 +51,26 @@ def test_claim_reads_the_ready_index_and_single_rows(database_url: str, filled: 
     scans = [node for node in nodes if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]]
     used = {(node["Node Type"], node.get("Index Name")) for node in scans}
     assert used == {("Index Scan", "delivery_ready"), ("Index Scan", "delivery_pkey")}, json.dumps(scans, indent=1)
+
+
+@pytest.mark.parametrize("filled", FILLED)
+def test_endings_read_single_rows_and_not_all_that_run(database_url: str, filled: str) -> None:
+    tables = QueueDatabase(database_url)
+    tables.rows(FILLED[filled])
+    tables.rows("analyze")
+    numbers = array_text(range(1, 501))
+    connection = psycopg2.connect(tables.url)
+    cursor = connection.cursor()
+    cursor.execute(completion.PLANNER)
+    arrays = dict.fromkeys(("ids", "attempts", "durations", "statuses"), numbers)
+    cursor.execute("explain (format json) " + completion.QUERIES["deliver"], arrays)
+    nodes = _nodes(cursor.fetchone()[0][0]["Plan"])
+    connection.close()
+
+    scans = [node for node in nodes if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]]
+    used = {(node["Node Type"], node.get("Index Name")) for node in scans}
+    assert used == {("Index Scan", "delivery_pkey")}, json.dumps(scans, indent=1)
+    assert not any(node["Node Type"] == "Nested Loop" for node in nodes)
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import structlog
 from notifier_service.circuit import FAILURES_BEFORE_REST, RESTS
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Claimed
-from notifier_service.own_connection import OwnConnection, Statement
+from notifier_service.own_connection import OwnConnection, Statement, array_text
 from notifier_service.queue import PLANNER as QUEUE_PLANNER
 from notifier_service.retry import Step
 from service_kit.alerts import storable
@@ -54,9 +54,10 @@ class Completion:
 
     def add(self, claimed: Claimed, step: Step, duration_ms: int) -> None:
         """Note an ending. Never blocks: no more can wait than was claimed."""
+        if not self._waiting:
+            self._arrived.set()
+            self._is_idle.clear()
         self._waiting.append((claimed, step, duration_ms))
-        self._arrived.set()
-        self._is_idle.clear()
 
     async def run(self) -> None:
         """Write for ever."""
@@ -106,7 +107,7 @@ class Completion:
             self._report(error)
             return 0  # its lease will run out, and it starts again
 
-    async def _insist(self, sql: str, arrays: dict[str, list[object]], *before: Statement) -> int:
+    async def _insist(self, sql: str, arrays: dict[str, object], *before: Statement) -> int:
         """Run it until it succeeds; return how many rows were still ours. Said once, for it may take long."""
         pause = PAUSE_SECONDS
         while True:
@@ -126,16 +127,16 @@ def _is_plain(ended: Ended) -> bool:
     return step.outcome == "delivered" and step.provider_id is None and not claimed.endpoint_failures
 
 
-def _arrays(batch: Sequence[Ended]) -> dict[str, list[object]]:
+def _arrays(batch: Sequence[Ended]) -> dict[str, object]:
     return {
-        "ids": [claimed.id for claimed, _, _ in batch],
-        "attempts": [claimed.attempt for claimed, _, _ in batch],
-        "durations": [duration for _, _, duration in batch],
-        "statuses": [step.http_status for _, step, _ in batch],
+        "ids": array_text([claimed.id for claimed, _, _ in batch]),
+        "attempts": array_text([claimed.attempt for claimed, _, _ in batch]),
+        "durations": array_text([duration for _, _, duration in batch]),
+        "statuses": array_text([step.http_status for _, step, _ in batch]),
     }
 
 
-def _all_arrays(batch: Sequence[Ended]) -> dict[str, list[object]]:
+def _all_arrays(batch: Sequence[Ended]) -> dict[str, object]:
     steps = [step for _, step, _ in batch]
     return {
         **_arrays(batch),

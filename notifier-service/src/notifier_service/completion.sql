@@ -1,4 +1,6 @@
 -- How tries end. A delivery is fenced by id, attempt and state: who lost it can change nothing.
+-- The state is compared as an expression: else the planner may read the index of what runs, and with it the dead entries
+-- of all that ran since the last vacuum.
 
 -- name: deliver
 -- running → gone: what arrived, with its record
@@ -8,7 +10,7 @@ with ended as (
 ), delivered as (
     delete from delivery using ended
     where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
-        and state = 'running'
+        and state || '' = 'running'
     returning delivery.id, message_id, endpoint_id, duration_ms, worker, delivery.attempt, http_status, channel
 ), recorded as (
     insert into delivery_record
@@ -28,7 +30,7 @@ with ended as (
 ), gone as (
     delete from delivery using ended
     where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
-        and state = 'running' and retry_in_seconds is null
+        and state || '' = 'running' and retry_in_seconds is null
     returning delivery.*, outcome, duration_ms, http_status, provider_id, error
 ), dead as (
     insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
@@ -40,7 +42,7 @@ with ended as (
         has_slot = false, lease_until = null, last_error = error
     from ended
     where delivery.id = any(%(ids)s::bigint[]) and delivery.id = ended.id and delivery.attempt = ended.attempt
-        and state = 'running'
+        and state || '' = 'running'
         and retry_in_seconds is not null
     returning delivery.*, outcome, duration_ms, http_status, provider_id, error
 ), recorded as (

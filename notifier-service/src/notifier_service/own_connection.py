@@ -1,7 +1,7 @@
 """A connection to Postgres apart from the pool: opened when it is first needed, and again when it was lost."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import aiopg
 
@@ -72,3 +72,12 @@ class OwnConnection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def array_text(numbers: Iterable[int | None]) -> str:
+    """An array of numbers as Postgres writes it, to be cast there.
+
+    A list would become ARRAY[…], whose elements the driver, the parser and the planner take one by one: of a batch of
+    500 that is most of what client and server do with it.
+    """
+    return "{" + ",".join(["null" if number is None else str(number) for number in numbers]) + "}"

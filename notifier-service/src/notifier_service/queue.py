@@ -8,7 +8,7 @@ import msgspec
 
 from notifier_service.endpoints import Endpoints
 from notifier_service.models import Claimed, Endpoint, Unreachable
-from notifier_service.own_connection import OwnConnection
+from notifier_service.own_connection import OwnConnection, array_text
 from notifier_service.retry import Step, next_step
 from service_kit.database import Row
 from service_kit.queries import read_queries
@@ -122,7 +122,7 @@ class Queue:
         batch, asking = read
         if asking:
             rows = await self._connection.rows(
-                QUERIES["take_slots"], {**_fences(asking), "endpoints": [one.endpoint.id for one in asking]}
+                QUERIES["take_slots"], {**_fences(asking), "endpoints": array_text([one.endpoint.id for one in asking])}
             )
             put_off = {row[0] for row in rows}
             batch.ready = [one for one in batch.ready if one.id not in put_off]
@@ -144,5 +144,8 @@ class Queue:
         return float(rows[0][0]) if rows else None
 
 
-def _fences(deliveries: Sequence[Claimed]) -> dict[str, list[int]]:
-    return {"ids": [one.id for one in deliveries], "attempts": [one.attempt for one in deliveries]}
+def _fences(deliveries: Sequence[Claimed]) -> dict[str, str]:
+    return {
+        "ids": array_text([one.id for one in deliveries]),
+        "attempts": array_text([one.attempt for one in deliveries]),
+    }

@@ -12,11 +12,11 @@ with due as materialized (
     order by run_at, id
     limit {limit}
     for update skip locked
+), resting as materialized (
+    select id from endpoint where paused or blocked_until > now()
 ), taken as (
     update delivery as d
-    set state = case when exists (
-            select from endpoint where endpoint.id = d.endpoint_id and (paused or blocked_until > now())
-        ) then 'held' else 'running' end,
+    set state = case when endpoint_id in (select id from resting) then 'held' else 'running' end,
         attempt = attempt + 1, worker = %(worker)s, lease_until = now() + make_interval(secs => %(lease_seconds)s)
     where id = any(array(select id from due))
     returning id, attempt, failures, message_id, endpoint_id, has_slot, state, run_at, created_at

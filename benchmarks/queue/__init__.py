@@ -1,0 +1,1 @@
+"""Measures the queue beside pgqueuer, procrastinate and graphile-worker: on one durable Postgres, taking turns."""
