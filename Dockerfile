@@ -33,6 +33,8 @@ FROM service-kit AS gateway
 COPY gateway/pyproject.toml /build/gateway/
 RUN pip install /build/gateway
 COPY service-kit/src gateway/src ./
+# From outside the container, for who collects metrics; inside it nobody else is.
+ENV GATEWAY_INTERNAL_HOST=0.0.0.0
 EXPOSE 9080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9080/health/live', timeout=4)"]

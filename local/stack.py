@@ -85,8 +85,8 @@ def wegit(settings: Mapping[str, str], database_url: str) -> list[list[Process]]
         for name, port in ports.items()
     ]
     internal = int(settings.get("GATEWAY_INTERNAL_PORT") or free_ports(1)[0])
-    told = {**shared, "GATEWAY_INTERNAL_PORT": str(internal)}
-    return [[migrations], inner, [_python("gateway", [], told, gateway_host(settings), internal)]]
+    told = {**shared, "GATEWAY_INTERNAL_HOST": LOOPBACK, "GATEWAY_INTERNAL_PORT": str(internal)}
+    return [[migrations], inner, [_python("gateway", [], told, LOOPBACK, internal)]]
 
 
 def imitation_github(settings: Mapping[str, str], port: int) -> Process:

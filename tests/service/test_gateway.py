@@ -104,6 +104,15 @@ async def test_metrics_and_health_are_on_the_internal_port_alone(
     assert gateway.seen_by_all == []
 
 
+async def test_an_open_door_leaves_the_internal_port_to_this_machine(session: aiohttp.ClientSession) -> None:
+    async with running_gateway(host="0.0.0.0") as gateway:
+        elsewhere = "127.0.0.2"  # as good as any other address of this machine
+        async with session.get(f"http://{elsewhere}:{gateway.port}/health-check") as response:
+            assert response.status == 200
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(gateway.internal_url.replace("127.0.0.1", elsewhere) + "/metrics")
+
+
 async def test_a_wrong_method_names_the_right_ones(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:
     async with session.delete(f"{gateway.url}/v1/me") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET,HEAD,OPTIONS")

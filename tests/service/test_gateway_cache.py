@@ -389,6 +389,16 @@ async def test_a_stale_answer_stands_in_for_a_failing_service(
     assert script.asked <= 2  # and not once for each
 
 
+async def test_a_stale_answer_stands_in_for_a_service_that_has_too_much_to_do(
+    gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
+) -> None:
+    script.headers = {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "100"}
+    await get(session, gateway)
+    gateway.gateway.admission.gates[Service.DEVELOPER].under_way_limit = 0
+    stale = await get(session, gateway)
+    assert (stale.status, stale.answer) == (200, 1)
+
+
 async def test_too_old_an_answer_does_not_stand_in(
     gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
 ) -> None:
@@ -410,6 +420,45 @@ async def test_an_old_answer_is_confirmed_by_its_tag(
     assert script.service.seen[-1].headers["If-None-Match"] == 'W/"1"'
     assert (await get(session, gateway)).cache_status == "wegit-gateway; hit; ttl=90"
     assert script.asked == 2
+
+
+async def test_a_304_of_another_tag_confirms_nothing(
+    gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
+) -> None:
+    # As from a replica of another version, whose 304 speaks of a body that is not ours.
+    script.headers = {"Cache-Control": "max-age=60", "Age": "100", "ETag": 'W/"1"'}
+    await get(session, gateway)
+
+    async def answer(request: web.Request) -> web.Response:
+        if "If-None-Match" in request.headers:
+            return web.Response(status=304, headers={"Cache-Control": "max-age=90", "ETag": 'W/"2"'})
+        return web.json_response({"answer": 2, "text": LONG}, headers={"Cache-Control": "max-age=90", "ETag": 'W/"2"'})
+
+    script.service.answer = answer
+    renewed = await get(session, gateway)
+    assert (renewed.status, renewed.answer, renewed.headers["ETag"]) == (200, 2, 'W/"2"')
+    assert (await get(session, gateway)).answer == 2
+
+
+async def test_a_304_that_nobody_asked_for_confirms_nothing(
+    gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
+) -> None:
+    script.headers = {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "100"}
+    await get(session, gateway)
+    script.status, script.headers = 304, {"Cache-Control": "max-age=90"}
+    assert (await get(session, gateway)).status == 304  # an answer like any other, but not to be kept
+    script.status = 503
+    assert (await get(session, gateway)).status == 503
+
+
+async def test_what_is_missing_is_never_unchanged(
+    gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
+) -> None:
+    # RFC 9110, 13.2.1: a condition counts only where the answer would be a success without it.
+    script.status, script.headers = 404, {"Cache-Control": "max-age=60", "ETag": 'W/"1"'}
+    await get(session, gateway)
+    assert (await get(session, gateway, If_None_Match="*")).status == 404
+    assert (await get(session, gateway, If_None_Match='W/"1"')).status == 404
 
 
 async def test_what_is_gone_is_forgotten(

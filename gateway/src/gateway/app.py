@@ -56,6 +56,8 @@ class Settings(ServiceSettings):
     port: Port = Field(default=8080, validation_alias="GATEWAY_PORT")
     gateway_internal_port: Port = 9080
     """Metrics and health, for who runs this: never to be published."""
+    gateway_internal_host: str = "127.0.0.1"
+    """Where that port listens, wherever the public one does."""
     gateway_fast_path: bool = True
     """Whether hits are answered before aiohttp has made a request of them (`fast_path`)."""
     gateway_workers: Annotated[int, Field(ge=1, le=64)] = 1
@@ -156,7 +158,8 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         await internal_runner.setup()
         for hop in hops.values():
             stack.push_async_callback(hop.close)
-            await hop.start()
+        # At once: each waits a second for a name that is not found.
+        await asyncio.gather(*(hop.start() for hop in hops.values()))
         cache = SharedCache(settings.gateway_cache_mb * 1024 * 1024)
         stack.push_async_callback(cache.close)
         callers = Callers(settings.trusted_proxies)
@@ -180,7 +183,7 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         await listener.open(settings.host, settings.port, is_shared=workplace is not None)
         # Last: who finds it ready finds the door open.
         if workplace is None:
-            await listen(internal_runner, settings.host, settings.gateway_internal_port)
+            await listen(internal_runner, settings.gateway_internal_host, settings.gateway_internal_port)
         else:
             await web.UnixSite(internal_runner, workplace.socket_path).start()
         yield Gateway(internal, hops, admission, connections, cache, listener)

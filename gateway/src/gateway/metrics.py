@@ -111,7 +111,11 @@ class GatewayCollector(Collector):
             "gateway_replica_failures", "Tries that brought no answer, or a broken one.", labels=labels
         )
         budget = GaugeMetricFamily("gateway_retry_budget", "Retries that may be made now.", labels=("service",))
+        retries = CounterMetricFamily(
+            "gateway_retries", "Tries beyond each request's first, on another replica.", labels=("service",)
+        )
         for service, hop in self._hops.items():
+            retries.add_metric((service,), hop.retries)
             budget.add_metric((service,), hop.retries_left)
             for replica in hop.replicas():
                 named = (service, replica.address)
@@ -120,4 +124,4 @@ class GatewayCollector(Collector):
                 latency.add_metric(named, replica.latency_seconds)
                 requests.add_metric(named, replica.requests)
                 failures.add_metric(named, replica.failures)
-        yield from (state, in_flight, latency, requests, failures, budget)
+        yield from (state, in_flight, latency, requests, failures, retries, budget)

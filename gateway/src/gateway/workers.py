@@ -42,7 +42,7 @@ class Worker:
         self._path = f"{folder}/{number}.socket"
         self._table_file = table_file
         self._process: asyncio.subprocess.Process | None = None
-        self.is_stopping = False
+        self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
 
     async def keep(self) -> None:
@@ -51,14 +51,17 @@ class Worker:
         while True:
             started = time.monotonic()
             status = await self._run()
-            if self.is_stopping:
+            if self._stopping.is_set():
                 return
             if not self.ready.is_set():
                 raise SystemExit(f"worker {self.name} ended with status {status} at its start")
             if time.monotonic() - started > STEADY_SECONDS:
                 pause_seconds = FIRST_PAUSE_SECONDS
             log.error("worker.died", worker=self.name, status=status, restart_in_seconds=pause_seconds)
-            await asyncio.sleep(pause_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._stopping.wait()
+                return
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 
     async def _run(self) -> int:
@@ -73,6 +76,8 @@ class Worker:
             pass_fds=(self._table_file,),
         )
         log.info("worker.started", worker=self.name, pid=self._process.pid)
+        if self._stopping.is_set():  # told so while it was being started
+            self._tell_to_stop()
         try:
             return await self._process.wait()
         except asyncio.CancelledError:
@@ -82,7 +87,10 @@ class Worker:
 
     def stop(self) -> None:
         """Have it finish what is under way, and end."""
-        self.is_stopping = True
+        self._stopping.set()
+        self._tell_to_stop()
+
+    def _tell_to_stop(self) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
@@ -123,7 +131,7 @@ async def serving_by_workers(settings: Settings) -> AsyncIterator[None]:
         runner = make_runner(make_parent_app(workers))
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await listen(runner, settings.host, settings.gateway_internal_port)
+        await listen(runner, settings.gateway_internal_host, settings.gateway_internal_port)
         yield
         for worker in workers:
             worker.stop()
@@ -214,7 +222,7 @@ def aggregate_readiness(
     degraded = dict.fromkeys(f"worker-{name}" for name in workers if name not in told or told[name][0] != 200)
     details: dict[str, Any] = {}
     for _, body in told.values():
-        degraded |= dict.fromkeys(body["degraded"])
+        degraded |= dict.fromkeys(body.get("degraded", ()))
         details |= body.get("details", {})
     is_ready = any(status == 200 for status, _ in told.values())
     ready = {"status": "ready" if is_ready else "not_ready", "degraded": list(degraded)}

@@ -109,7 +109,12 @@ class Entry:
         return self.selecting is None or self.selecting == accept
 
     def matches(self, if_none_match: str) -> bool:
-        """Whether the caller has it already (RFC 9110, 13.1.2: a list of tags compared weakly, or `*`)."""
+        """Whether the caller has it already (RFC 9110, 13.1.2: a list of tags compared weakly, or `*`).
+
+        What is no success, nobody has (13.2.1).
+        """
+        if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
+            return False
         if if_none_match == self.etag:
             return bool(if_none_match)
         own = self.etag.removeprefix("W/")

@@ -13,7 +13,7 @@ from gateway.cache.encoding import IDENTITY, preferred_encoding
 from gateway.cache.entry import Entry, Representation
 from gateway.cache.policy import Lifetime, lifetime_of, updated
 from gateway.cache.store import Store
-from service_kit.errors import ServiceError, Unavailable, UpstreamFault
+from service_kit.errors import Overloaded, ServiceError, UpstreamFault
 
 ENTRY_LIMIT_BYTES = 1024 * 1024
 """A larger body passes as a stream, and is not kept."""
@@ -178,14 +178,17 @@ class SharedCache:
         validator = [("If-None-Match", stale.etag)] if stale is not None and stale.etag else []
         try:
             given = await question.ask(validator)
-            if given.status < 500:
-                if given.status == 304 and stale is not None:
+            if given.status == 304 and stale is not None:
+                if _is_confirmed(stale, given):
                     return self._confirm(question, stale, given, self._now() - started)
+                given.close()
+                given = await question.ask([])
+            if given.status < 500:
                 return await self._take_in(question, stale, given, self._now() - started)
             if stale is None or self._now() >= stale.error_until:
                 return await self._share_failure(question, given)
             given.close()
-        except (UpstreamFault, Unavailable):
+        except (UpstreamFault, Overloaded):
             if stale is None or self._now() >= stale.error_until:
                 raise
         stale.retry_at = self._now() + RETRY_SECONDS
@@ -237,6 +240,14 @@ class SharedCache:
         if len(self._unkeepable) >= UNKEEPABLE_LIMIT:
             self._unkeepable.clear()
         self._unkeepable[target] = self._now() + UNKEEPABLE_SECONDS
+
+
+def _is_confirmed(stale: Entry, given: Given) -> bool:
+    """Whether a 304 is about this entry: its tag was sent, and no other one came back (RFC 9111, 4.3.4)."""
+    if not stale.etag:
+        return False
+    said = [value for name, value in given.headers if name.lower() == "etag"]
+    return not said or stale.matches(said[0])
 
 
 async def _read(given: Given) -> bytes:

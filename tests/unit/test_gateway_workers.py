@@ -1,0 +1,103 @@
+"""Several gateway processes seen as one: their metrics, their readiness, and a stop while one of them is down."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.metrics_sum import sum_metrics
+from gateway.workers import Worker, aggregate_readiness
+
+
+class DyingWorker(Worker):
+    """One whose process ends as soon as it has started."""
+
+    started = 0
+
+    async def _run(self) -> int:
+        self.started += 1
+        return 1
+
+
+async def test_a_worker_that_is_down_at_a_stop_is_not_started_again() -> None:
+    worker = DyingWorker(1, "folder", 0)
+    worker.ready.set()
+    keeping = asyncio.create_task(worker.keep())
+    while not worker.started:
+        await asyncio.sleep(0)
+    worker.stop()
+    await keeping
+    assert worker.started == 1
+
+
+COUNTER = '# TYPE asked counter\nasked_total{{route="/x"}} {}\n'
+GAUGE = "# TYPE connections gauge\nconnections {}\n"
+HISTOGRAM = (
+    '# TYPE took histogram\ntook_bucket{{le="0.1"}} {}\ntook_bucket{{le="+Inf"}} {}\ntook_count {}\ntook_sum {}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ({}, {}),
+        ({"1": COUNTER.format(2)}, {("asked_total", "/x", None, None): 2}),
+        ({"1": COUNTER.format(2), "2": COUNTER.format(3)}, {("asked_total", "/x", None, None): 5}),
+        (
+            {"1": GAUGE.format(2), "2": GAUGE.format(3)},
+            {("connections", None, "1", None): 2, ("connections", None, "2", None): 3},
+        ),
+        (
+            {"1": HISTOGRAM.format(1, 2, 2, 0.5), "2": HISTOGRAM.format(3, 3, 3, 0.25)},
+            {
+                ("took_bucket", None, None, "0.1"): 4,
+                ("took_bucket", None, None, "+Inf"): 5,
+                ("took_count", None, None, None): 5,
+                ("took_sum", None, None, None): 0.75,
+            },
+        ),
+        ({"1": "# TYPE asked_created gauge\nasked_created 1\n"}, {}),
+    ],
+    ids=["nobody", "one", "counters", "gauges", "histograms", "created"],
+)
+def test_what_counts_is_summed_and_what_is_a_state_is_shown_for_each(
+    pages: dict[str, str], expected: dict[tuple[str | None, ...], float]
+) -> None:
+    families = text_string_to_metric_families(sum_metrics(pages).decode())
+    samples = [sample for family in families for sample in family.samples]
+    shown = {
+        (sample.name, *(sample.labels.get(label) for label in ("route", "worker", "le"))): sample.value
+        for sample in samples
+    }
+    assert len(shown) == len(samples)
+    assert shown == expected
+
+
+WELL = (200, {"status": "ready", "degraded": []})
+LEANING = (200, {"status": "ready", "degraded": ["repo-service"], "details": {"repo-service": {"replicas": []}}})
+LEAVING = (503, {"status": "not_ready", "degraded": ["gateway"], "details": {"gateway": {"leaving": True}}})
+BROKEN = (500, {"code": "internal_error"})
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "degraded"),
+    [
+        ({"1": WELL, "2": WELL}, 200, []),
+        ({"1": WELL}, 200, ["worker-2"]),
+        ({"1": WELL, "2": LEANING}, 200, ["repo-service"]),
+        ({"1": LEANING, "2": LEANING}, 200, ["repo-service"]),
+        ({"1": LEAVING, "2": WELL}, 200, ["worker-1", "gateway"]),
+        ({"1": LEAVING, "2": LEAVING}, 503, ["worker-1", "worker-2", "gateway"]),
+        ({"1": BROKEN, "2": WELL}, 200, ["worker-1"]),
+        ({}, 503, ["worker-1", "worker-2"]),
+    ],
+)
+def test_one_worker_that_is_ready_is_enough_and_the_others_are_named(
+    told: dict[str, tuple[int, dict[str, Any]]], status: int, degraded: list[str]
+) -> None:
+    answered, body = aggregate_readiness(["1", "2"], told)
+    assert (answered, body["status"]) == (status, "ready" if status == 200 else "not_ready")
+    assert body["degraded"] == degraded
+    details = {name: said for _, told_body in told.values() for name, said in told_body.get("details", {}).items()}
+    assert body.get("details", {}) == details
