@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from aiohttp import HttpVersion11, web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.connections import Connection
@@ -42,6 +42,48 @@ class FastConnection(Connection):
             self._waiter = waiter
         if self._messages and not waiter.done():
             waiter.set_result(None)
+
+    async def start(self) -> None:
+        """As aiohttp's, without a task for each request; the first one that is not plain leaves the rest to aiohttp's.
+
+        The task is for context variables; all that are set here are set anew by each request.
+        """
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message, payload = self._messages[0]
+            if type(message) is not RawRequestMessage or payload is not EMPTY_PAYLOAD or self._buffer_paused:
+                await super().start()
+                return
+            self._messages.popleft()
+            manager, make_request, handle = self._manager, self._request_factory, self._request_handler
+            if manager is None or make_request is None or handle is None or self._parser is None:
+                return  # the connection is lost
+            self._parser.message_consumed()
+            manager.requests_count += 1
+            assert self._task_handler is not None
+            request = make_request(message, payload, self, StreamWriter(self, self._loop), self._task_handler)
+            try:
+                response, is_reset = await self._handle_request(request, None, handle)
+            except ConnectionError:
+                break
+            except BaseException:
+                self.force_close()
+                raise
+            finally:
+                request._task = None  # type: ignore[assignment] # a cycle
+            self._keepalive = bool(response.keep_alive)
+            if is_reset or not self._keepalive or self._close:
+                break
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
 
     def _answer_hits(self) -> bool:
         """Answer from the first message on while they are hits; whether all were."""

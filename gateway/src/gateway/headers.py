@@ -1,9 +1,10 @@
 """Header fields: which go on, in either direction, and what `X-Forwarded-For` may say. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 from service_kit.errors import InvalidRequest
 
@@ -71,6 +72,7 @@ _SINGLE = frozenset(
 )
 # W3C Trace Context, 3.2; neither id may be all zeros.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACE = frozenset({"traceparent", "tracestate"})
 # `X_Forwarded_For` and its like have passed for their twins with a dash (CVE-2025-64484).
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # What came as bytes that are no UTF-8 is held as surrogates, and cannot be written again.
@@ -101,51 +103,70 @@ def check_headers(offered: Iterable[tuple[str, str]]) -> None:
     """Accept header fields that have one reading. Raises InvalidHeader, which names the field and repeats no value."""
     seen: set[str] = set()
     for name, _ in offered:
-        lower = _lower(name)
-        if lower in _SINGLE:
-            if lower in seen:
-                raise InvalidHeader(f"The header {lower} may be there once.")
-            seen.add(lower)
+        kind = _kind_of(name)
+        if kind.is_single:
+            if kind.lower in seen:
+                raise InvalidHeader(f"The header {kind.lower} may be there once.")
+            seen.add(kind.lower)
 
 
 def request_headers(offered: Iterable[tuple[str, str]], forwarded_for: str, request_id: str) -> Fields:
     """What a service gets to see of a caller's headers; ours come last, so that `Connection` cannot name them."""
     fields = []
-    is_traced = False
-    for lower, field in _end_to_end(offered):
-        if lower in _NOT_FROM_CALLERS or lower.startswith(_NOT_FROM_CALLERS_BEGIN):
+    is_traced = has_trace = False
+    for kind, field in _end_to_end(offered):
+        if not kind.is_from_callers:
             continue
-        if lower == "traceparent":
+        if kind.lower == "traceparent":
             is_traced = _TRACEPARENT.fullmatch(field[1]) is not None
+        has_trace = has_trace or kind.lower in _TRACE
         fields.append(field)
-    if not is_traced:
-        fields = [field for field in fields if field[0].lower() not in ("traceparent", "tracestate")]
+    if has_trace and not is_traced:
+        fields = [field for field in fields if field[0].lower() not in _TRACE]
     return [*fields, ("X-Forwarded-For", forwarded_for), ("X-Request-Id", request_id)]
 
 
 def answer_headers(given: Iterable[tuple[str, str]]) -> Fields:
     """What callers get to see of a service's headers, without those that the gateway says itself."""
-    return [
-        field
-        for lower, field in _end_to_end(given)
-        if lower not in _NOT_FROM_SERVICES and not lower.startswith("access-control-")
-    ]
+    return [field for kind, field in _end_to_end(given) if kind.is_from_services]
 
 
-def _end_to_end(given: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]]]:
-    fields = [(_lower(field[0]), field) for field in given]
-    named = {one.strip().lower() for lower, field in fields if lower == "connection" for one in field[1].split(",")}
-    for lower, field in fields:
-        if lower and lower not in _HOP_BY_HOP and lower not in named:
-            value = field[1]
-            if value.isprintable() or not _BROKEN_VALUE.search(value):
-                yield lower, field
+class _Kind(NamedTuple):
+    """What there is to know of a header by its name."""
+
+    lower: str
+    is_single: bool
+    is_end_to_end: bool
+    is_from_callers: bool
+    is_from_services: bool
 
 
 @lru_cache(maxsize=1024)
-def _lower(name: str) -> str:
-    """The name in lower case; empty for one that is not passed on."""
-    return name.lower() if _NAME.fullmatch(name) else ""
+def _kind_of(name: str) -> _Kind:
+    # Of each name once: on the way through the gateway a header costs one look-up here.
+    lower = name.lower() if _NAME.fullmatch(name) else ""
+    return _Kind(
+        lower,
+        is_single=lower in _SINGLE,
+        is_end_to_end=lower != "" and lower not in _HOP_BY_HOP,
+        is_from_callers=lower not in _NOT_FROM_CALLERS and not lower.startswith(_NOT_FROM_CALLERS_BEGIN),
+        is_from_services=lower not in _NOT_FROM_SERVICES and not lower.startswith("access-control-"),
+    )
+
+
+def _end_to_end(given: Iterable[tuple[str, str]]) -> list[tuple[_Kind, tuple[str, str]]]:
+    """Those that speak of the message, and can be written again."""
+    kept = []
+    named: set[str] = set()
+    for field in given:
+        kind = _kind_of(field[0])
+        value = field[1]
+        if kind.is_end_to_end:
+            if value.isprintable() or not _BROKEN_VALUE.search(value):
+                kept.append((kind, field))
+        elif kind.lower == "connection":
+            named.update(one.strip().lower() for one in value.split(","))
+    return [one for one in kept if one[0].lower not in named] if named else kept
 
 
 def forwarded_for(peer: str, offered: list[str], trusted: tuple[Network, ...]) -> str:

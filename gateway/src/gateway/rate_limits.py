@@ -144,6 +144,7 @@ def is_accepted(status: int, cache_control: str) -> bool | None:
     return True if 200 <= status < 300 and "private" in cache_control.lower() else None
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """What counts as one caller: an IPv4 address, or the /64 that an IPv6 host has to itself."""
     try:

@@ -114,6 +114,9 @@ class RouteTable:
             return match
         given = path.split("/")
         for segments, prefix, route in self._by_length.get(len(given), ()):
-            if all(one == wanted if wanted is not None else one for one, wanted in zip(given, segments, strict=True)):
+            for one, wanted in zip(given, segments, strict=True):
+                if (one != wanted) if wanted is not None else not one:
+                    break
+            else:
                 return Match(route, path[len(prefix) :])
         return None
