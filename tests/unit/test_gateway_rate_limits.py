@@ -67,7 +67,7 @@ def test_a_search_has_a_bucket_of_its_own() -> None:
 def test_a_refused_request_is_told_when_to_come_again() -> None:
     limits = RateLimits(2, 60)
     verdict = ask(limits, 3)
-    assert verdict.headers() == [("RateLimit-Policy", '"default";q=2;w=60'), ("RateLimit", '"default";r=0;t=30')]
+    assert verdict.lines() == 'RateLimit-Policy: "default";q=2;w=60\r\nRateLimit: "default";r=0;t=30\r\n'
     assert (verdict.error().status, verdict.error().retry_after_seconds) == (429, 30)
     assert limits.check("192.0.2.1", "default", NOW + 30).allowed
 

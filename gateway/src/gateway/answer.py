@@ -71,7 +71,7 @@ class ReadyAnswer(OnWire):
 
 
 class Answer(OnWire):
-    """An answer with `headers` that are complete but for the framing and `Connection`.
+    """An answer with `headers` and `lines`, which are header lines already; the framing and `Connection` are added.
 
     With `chunks` the body is what they give, each no sooner than the caller has taken the one before; `content_length`
     is their sum where it is known.
@@ -83,11 +83,13 @@ class Answer(OnWire):
         headers: Iterable[tuple[str, str]],
         body: bytes = b"",
         *,
+        lines: str = "",
         chunks: AsyncIterator[bytes] | None = None,
         content_length: int | None = None,
     ) -> None:
         super().__init__(status)
         self._fields = headers
+        self._lines = lines
         self._whole = body
         self._chunks = chunks
         self._length = content_length if chunks is not None else len(body)
@@ -112,6 +114,7 @@ class Answer(OnWire):
 
     def _head(self, request: BaseRequest, *, is_chunked: bool) -> bytes:
         lines = [f"{name}: {value}\r\n" for name, value in self._fields]
+        lines.append(self._lines)
         if is_chunked:
             lines.append("Transfer-Encoding: chunked\r\n")
         elif self._length is not None and self.code not in _BODILESS:

@@ -26,15 +26,15 @@ class Exchange:
         self.path, _, self.query = request.raw_path.partition("?")
         self.route = UNMATCHED
         self.started = time.monotonic()
-        self.added: list[tuple[str, str]] = []
-        """Headers that the answer is to have whatever it is."""
+        self.added = ""
+        """Header lines that the answer is to have whatever it is."""
         self.on_close: Callable[[], None] | None = None
 
     def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Answer:
         """An answer of the gateway's own."""
         headers = list(headers)
         own = (("Server", "wegit"), ("Date", _http_date(int(time.time()))), ("X-Request-Id", self.request_id))
-        return Answer(status, [*headers, *own, *self.added, *ON_EVERY_ANSWER, *_security(headers)], body)
+        return Answer(status, [*headers, *own, *ON_EVERY_ANSWER, *_security(headers)], body, lines=self.added)
 
     def problem(self, response: web.Response) -> Answer:
         """An answer of the gateway's own, from what errors are mapped to."""

@@ -8,14 +8,13 @@ from multidict import CIMultiDictProxy
 from gateway.access_log import AccessLog
 from gateway.cache.shared_cache import SharedCache
 from gateway.callers import Callers
-from gateway.rate_limits import DOOR_CLASS, WINDOW_SECONDS, RateLimits
+from gateway.rate_limits import DOOR_CLASS, RateLimits
 from gateway.routes import Match
 from service_kit.request_id import well_formed_or_new
 
 PLACES_LIMIT = 4096
 """Raw targets whose place in the cache is remembered; beyond, all are found anew."""
 _PLACE_LIMIT_CHARACTERS = 512
-_WINDOW = f"{WINDOW_SECONDS:.0f}"
 
 
 class Place(NamedTuple):
@@ -66,11 +65,7 @@ class Hits:
         self._cache.answered["hit"] += 1
         made = self._cache.represent(place.target, entry, headers.get("Accept-Encoding", ""))
         request_id = well_formed_or_new(headers.get("X-Request-Id"))
-        last = (
-            f'RateLimit-Policy: "{verdict.name}";q={verdict.limit};w={_WINDOW}\r\n'
-            f'RateLimit: "{verdict.name}";r={verdict.remaining};t={verdict.reset_seconds}\r\n'
-            f"X-Request-Id: {request_id}\r\n"
-        ).encode()
+        last = f"{verdict.lines()}X-Request-Id: {request_id}\r\n".encode()
         head, status, body = made.head, entry.status, made.body
         if "If-None-Match" in headers and entry.matches(headers["If-None-Match"]):
             head, status, body = made.not_modified_head, 304, b""

@@ -18,6 +18,8 @@ from gateway.hop.hop import Hop, HopRequest
 from gateway.rate_limits import DOOR_CLASS, RateLimits, is_accepted, network_of
 from gateway.routes import Match, Service
 
+_OWN = (("Server", "wegit"), *ON_EVERY_ANSWER, *SECURITY_HEADERS)
+_OWN_LINES = "".join(f"{name}: {value}\r\n" for name, value in _OWN)
 _SMALL_BYTES = 256 * 1024
 """A body that has come whole with its head is sent on in one piece up to this size."""
 
@@ -47,7 +49,7 @@ class Passing:
         address = self._callers.address(request.remote or "", request.headers)
         authorization = request.headers.get("Authorization")
         verdict = self._limits.check(address, rate_class, exchange.started, authorization)
-        exchange.added = verdict.headers()
+        exchange.added = verdict.lines()
         if not verdict.allowed:
             raise verdict.error()
 
@@ -137,23 +139,21 @@ class Passing:
     async def _relay(self, exchange: Exchange, given: Given, forward: str) -> OnWire:
         """A service's answer, for one caller: whole if it is all there, else as it comes."""
         exchange.on_close = given.close
-        headers = [
-            *_dress(given.headers),
-            ("Cache-Status", f"{CACHE_NAME}; fwd={forward}"),
-            ("X-Request-Id", exchange.request_id),
-            *exchange.added,
-        ]
+        headers = answer_headers(given.headers)
+        lines = (
+            f"{_OWN_LINES}Cache-Status: {CACHE_NAME}; fwd={forward}\r\n"
+            f"X-Request-Id: {exchange.request_id}\r\n{exchange.added}"
+        )
         length = given.content_length
         if given.is_complete and length is not None and length <= _SMALL_BYTES and exchange.request.method != "HEAD":
-            return Answer(given.status, headers, await given.read(_SMALL_BYTES))
-        return Answer(given.status, headers, chunks=given.chunks(), content_length=length)
+            return Answer(given.status, headers, await given.read(_SMALL_BYTES), lines=lines)
+        return Answer(given.status, headers, lines=lines, chunks=given.chunks(), content_length=length)
 
     def _hand_out(self, exchange: Exchange, target: str, entry: Entry, changing: bytes) -> OnWire:
         """An entry, as this caller asked for it."""
         request = exchange.request
         made = self._cache.represent(target, entry, request.headers.get("Accept-Encoding", ""))
-        added = [*exchange.added, ("X-Request-Id", exchange.request_id)]
-        last = "".join(f"{name}: {value}\r\n" for name, value in added)
+        last = f"{exchange.added}X-Request-Id: {exchange.request_id}\r\n"
         last += connection_line(request, stays=stays_open(request))
         end = changing + last.encode() + b"\r\n"
         if entry.matches(request.headers.get("If-None-Match", "")):
@@ -202,7 +202,7 @@ def _is_good_enough(entry: Entry, now: float) -> bool:
 
 
 def _dress(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [*answer_headers(given), ("Server", "wegit"), *ON_EVERY_ANSWER, *SECURITY_HEADERS]
+    return [*answer_headers(given), *_OWN]
 
 
 def _fields_of(fetched: Fetched, forward: str, now: float) -> bytes:

@@ -18,6 +18,7 @@ IDENTITY_FACTOR = 2
 """An identity may do this much more than an address: it stands for one person, whose token GitHub limits besides."""
 ACCEPTED_SECONDS = 600.0
 """How long an identity counts as accepted after GitHub last showed it."""
+_WINDOW = f"{WINDOW_SECONDS:.0f}"
 _KEYS_KEPT = 65_536
 _ROUNDING_SECONDS = 1e-6
 
@@ -40,12 +41,13 @@ class Verdict(NamedTuple):
     reset_seconds: int
     """Until the whole limit is there again; where the request is refused, until the next one is not."""
 
-    def headers(self) -> list[tuple[str, str]]:
-        """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)."""
-        return [
-            ("RateLimit-Policy", f'"{self.name}";q={self.limit};w={WINDOW_SECONDS:.0f}'),
-            ("RateLimit", f'"{self.name}";r={self.remaining};t={self.reset_seconds}'),
-        ]
+    def lines(self) -> str:
+        """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), as they go out."""
+        name = self.name
+        return (
+            f'RateLimit-Policy: "{name}";q={self.limit};w={_WINDOW}\r\n'
+            f'RateLimit: "{name}";r={self.remaining};t={self.reset_seconds}\r\n'
+        )
 
     def error(self) -> RateLimited:
         """What a refused request is answered with."""
