@@ -21,7 +21,7 @@ test: $(STAMP) ## the whole test suite; ARGS="-k name" for a part of it
 	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: $(STAMP) ## the notifier's fault tests for longer; ARGS="--chaos-rounds 5 --chaos-seconds 60"
-	@$(BIN)/python -m pytest tests/fault/test_notifier_faults.py --chaos-rounds 3 --chaos-seconds 30 $(ARGS)
+	@$(BIN)/python -m pytest tests/fault/test_notifier_faults.py tests/service/test_queue_states.py --chaos-rounds 3 --chaos-seconds 30 $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports

@@ -50,9 +50,12 @@ class QueueDatabase:
         """Make every waiting delivery due now."""
         self.rows("update delivery set run_at = now() where state = 'ready'")
 
-    def wait_past_start(self) -> None:
-        """When this returns, Postgres has run for long enough for a rescue."""
-        self.rows("select pg_sleep(greatest(0, extract(epoch from pg_postmaster_start_time() - now()) + 3.1))")
+    def wait_past_start(self, seconds: float = 3) -> None:
+        """When this returns, Postgres has run for so long: 3 s for a rescue from the dead, 15 s for leases to end."""
+        self.rows(
+            "select pg_sleep(greatest(0, extract(epoch from pg_postmaster_start_time() - now()) + %s + 0.1))",
+            (seconds,),
+        )
 
     def free_slots(self) -> None:
         """Let every endpoint take any number of messages at once."""

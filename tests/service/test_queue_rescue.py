@@ -67,6 +67,24 @@ async def test_worker_that_is_silent_for_long_is_taken_for_dead_though_it_lives(
     assert len((await worker.claim()).ready) == 1
 
 
+async def test_late_ending_does_not_make_a_worker_forget_that_it_has_claimed_it_anew(
+    worker: QueueWorker, other: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    tables.wait_past_start()
+    [stale] = (await worker.claim()).ready
+    tables.rows("update worker set seen_at = now() - interval '10.1 s' where id = %s", (worker.id,))
+    await other.rescue.look_after()
+    await worker.heartbeat.beat()
+    [fresh] = (await worker.claim()).ready
+    assert await worker.settle(stale, Delivered(200)) == 1
+    tables.rows("update delivery set lease_until = now() + interval '5 s'")
+    worker.heartbeat.renew_at_once()
+    await worker.heartbeat.beat()
+
+    assert tables.rows("select state, attempt from delivery") == [("running", fresh.attempt)]
+
+
 async def test_after_a_restart_of_postgres_workers_beat_before_rescue(own_postgres: ThrowawayPostgres) -> None:
     tables = QueueDatabase(own_postgres.url)
     async with queue_worker(own_postgres.url) as worker:

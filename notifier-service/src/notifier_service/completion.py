@@ -89,11 +89,16 @@ class Completion:
         written = await self._insist(QUERIES["deliver"], _arrays(plain)) if plain else 0
         written += await self._settle(others) if others else 0
         for claimed, _step, _duration in batch:
-            self.held.pop(claimed.id, None)
+            self.forget(claimed)
         self.written()
         self._metrics.completed(self._channel, batch, fenced=len(batch) - written)
         if written < len(batch):
             log.warning("deliveries.fenced", count=len(batch) - written)
+
+    def forget(self, claimed: Claimed) -> None:
+        """This worker no longer has it; unless it has claimed it anew, after it was taken for dead."""
+        if self.held.get(claimed.id) == claimed.claimed_at:
+            del self.held[claimed.id]
 
     async def _settle(self, batch: Sequence[Ended]) -> int:
         """Write endings of all kinds; one that Postgres refuses holds up none of the others."""

@@ -151,7 +151,7 @@ class Dispatcher:
 
     def _forget(self, deliveries: Iterable[Claimed]) -> None:
         for claimed in deliveries:
-            self._completion.held.pop(claimed.id, None)
+            self._completion.forget(claimed)
 
     def _set_to_work(self) -> None:
         """One more hand, if there is work for it; it sets the next to work before it begins its own."""
