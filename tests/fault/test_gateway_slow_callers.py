@@ -120,6 +120,7 @@ async def test_heads_that_drip_are_ended_while_others_are_served(gateway: Runnin
     async with slow_callers(gateway, HEAD) as callers:
         assert await serve_until(gateway, lambda: all(caller.is_lost for caller in callers)) > 10
         assert {caller.received[:13] for caller in callers} == {b"HTTP/1.1 408 "}
+        assert all(b"\r\nX-Request-Id: " in caller.received for caller in callers)
     assert gateway.gateway.connections.cut_heads == SLOW_CALLERS
 
 

@@ -100,7 +100,8 @@ async def test_what_has_two_readings_is_refused_and_leaves_no_trace(
         received = (await gateway.exchange(sent.encode("latin-1"))).decode("latin-1")
     assert received.split(" ", 2)[1] == "400"
     assert received.count("HTTP/") == 1
-    assert "Access-Control-Allow-Origin: *" in received
+    for field in ("Access-Control-Allow-Origin: *", "X-Content-Type-Options: nosniff", "X-Request-Id: "):
+        assert received.count(f"\r\n{field}") == 1
     assert '"status":400' in received
     assert gateway.seen_by_all == []
     assert len(events) == 1

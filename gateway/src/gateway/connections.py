@@ -13,8 +13,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
-from gateway.headers import Network, is_trusted
+from gateway.cors import ON_EVERY_ANSWER
+from gateway.headers import SECURITY_HEADERS, Network, is_trusted
 from gateway.rate_limits import network_of
+from service_kit.request_id import well_formed_or_new
 from service_kit.server import (
     CONNECTION_OPTIONS,
     KEEPALIVE_SECONDS,
@@ -38,13 +40,22 @@ CROWDED_IDLE_SECONDS = 5.0
 """How long a connection may be idle while more than three quarters of all are taken."""
 LEAVE_SECONDS = 2.0
 """At a stop, for each caller to be told `Connection: close` with an answer before idle connections are closed."""
+LINGER_SECONDS = 2.0
+"""For the rest of a body that nobody read: closed at once, the connection would take the answer along."""
 LAG_LIMIT_SECONDS = 0.5
 """A process that is later than this with everything has more than it can do, and says that it is not ready."""
 _FILES_KEPT = 512
 _SWEEP_SECONDS = 0.5
-_END = b"Content-Length: 0\r\nConnection: close\r\nServer: wegit\r\nAccess-Control-Allow-Origin: *\r\n\r\n"
-_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\n" + _END
-_CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n" + _END
+_ON_LAST_ANSWER = "".join(
+    f"{name}: {value}\r\n"
+    for name, value in (
+        ("Content-Length", "0"),
+        ("Connection", "close"),
+        ("Server", "wegit"),
+        *ON_EVERY_ANSWER,
+        *SECURITY_HEADERS,
+    )
+)
 Handle = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
@@ -84,7 +95,7 @@ class Connection(RefusingRequestHandler):
         address = (transport.get_extra_info("peername") or ("",))[0]
         self._caller = network_of(address)
         if not self._all.admit(self, self._caller, address):
-            transport.write(_CROWDED)
+            transport.write(_last_answer("503 Service Unavailable", "Retry-After: 5\r\n"))
             transport.close()
             return
         self._wire = transport
@@ -100,6 +111,17 @@ class Connection(RefusingRequestHandler):
         if self._head_since is None and not self._is_busy:
             self._head_since = self._all.now
         super().data_received(data)
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        response.headers.update((*ON_EVERY_ANSWER, *SECURITY_HEADERS))
+        return response
 
     def begin_request(self) -> None:
         """The handler has a whole head; from here on deadlines are its own."""
@@ -138,7 +160,7 @@ class Connection(RefusingRequestHandler):
         elif self._head_since is not None:
             if now - self._head_since > HEAD_SECONDS:
                 self._all.cut_heads += 1
-                wire.write(_TIMEOUT)
+                wire.write(_last_answer("408 Request Timeout"))
                 self.force_close()
         elif now - self._idle_since > idle_seconds:
             self.force_close()
@@ -238,7 +260,7 @@ class Server(RefusingServer):
     """aiohttp's server, with a protocol of ours for each connection."""
 
     def __init__(self, handle: Handle, make_connection: Callable[..., Connection]) -> None:
-        super().__init__(handle, **CONNECTION_OPTIONS)
+        super().__init__(handle, **CONNECTION_OPTIONS, lingering_time=LINGER_SECONDS)
         self._make_connection = make_connection
 
     def __call__(self) -> RequestHandler:
@@ -251,6 +273,10 @@ def make_server_runner(
     """What listens for callers, and hands each of their requests to `handle`. Needs a running loop."""
     server = Server(handle, partial(make_connection, connections=connections))
     return web.ServerRunner(server, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
+
+
+def _last_answer(status: str, fields: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{fields}{_ON_LAST_ANSWER}X-Request-Id: {well_formed_or_new(None)}\r\n\r\n".encode()
 
 
 def _file_limit() -> int:
