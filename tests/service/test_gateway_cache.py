@@ -10,7 +10,10 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from gateway.admission import TooManyAtOnce
+from gateway.cache.shared_cache import Given, Question, SharedCache
 from gateway.routes import Service
+from service_kit.errors import UpstreamFault
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
 from tests.fakes.waiting import until
 
@@ -335,6 +338,21 @@ async def test_a_failure_is_shared_by_who_waited_for_it(
     assert {(one.status, one.answer) for one in got} == {(503, 1)}
     assert script.asked == 1
     assert len(gateway.gateway.cache.store) == 0
+
+
+async def test_a_refusal_that_was_one_callers_own_is_not_shared() -> None:
+    cache = SharedCache(1024 * 1024)
+
+    async def refuse(_validators: list[tuple[str, str]]) -> Given:
+        raise TooManyAtOnce("At most 32 at once.")
+
+    async def fail(_validators: list[tuple[str, str]]) -> Given:
+        raise UpstreamFault("It was asked.")
+
+    mine, others = (Question("/x", "", ask, lambda headers: headers) for ask in (refuse, fail))
+    got = await asyncio.gather(cache.fetch(mine, None), cache.fetch(others, None), return_exceptions=True)
+    assert [type(one) for one in got] == [TooManyAtOnce, UpstreamFault]
+    await cache.close()
 
 
 async def test_what_may_not_be_kept_is_asked_for_by_each_and_later_nobody_waits(

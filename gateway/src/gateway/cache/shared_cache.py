@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from gateway.admission import TooManyAtOnce
 from gateway.cache.compression import Compression
 from gateway.cache.encoding import IDENTITY, preferred_encoding
 from gateway.cache.entry import Entry, Representation
@@ -149,11 +150,14 @@ class SharedCache:
             fetched = await asyncio.shield(flight.task)
             if fetched.given is None or flight.take():
                 return fetched._replace(is_collapsed=True) if is_collapsed else fetched
+        except TooManyAtOnce:
+            if not is_collapsed:
+                raise
         finally:
             flight.wanted_by -= 1
             if not flight.wanted_by:
                 self._give_up(key, flight)
-        # It was for one alone. The others ask for themselves, and those who come later do so at once.
+        # It was for one alone, or refused to one. The others ask for themselves; who comes later does so at once.
         return await self._ask(question, stale)
 
     def _land(self, key: tuple[str, str], flight: _Flight) -> None:
