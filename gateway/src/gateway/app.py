@@ -1,6 +1,7 @@
 """One gateway: its settings, and its parts put together."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,8 @@ from service_kit.settings import HttpUrl, Port, ServiceSettings
 
 NOTICE_SECONDS = 1.0
 """Between a stop's beginning, which readiness tells, and the moment from which no connection is taken any more."""
+COLLECTION_THRESHOLD = 10_000
+"""New objects until the collector looks for cycles among them; requests make some hundred each, and hardly a cycle."""
 
 
 def _networks(value: object) -> object:
@@ -125,6 +128,8 @@ async def serving_to_the_end(settings: Settings, workplace: Workplace | None = N
     async with serving(settings, workplace) as gateway:
         if workplace is not None:
             stop_with_parent()
+        gc.freeze()  # what there is now stays, and need not be looked through while requests are answered
+        gc.set_threshold(COLLECTION_THRESHOLD)
         yield
         await gateway.drain()
 

@@ -18,13 +18,15 @@ UNMATCHED = "unmatched"
 class Exchange:
     """A request, and what has to be known of it once it is over."""
 
-    __slots__ = ("added", "on_close", "path", "query", "request", "request_id", "route", "started")
+    __slots__ = ("added", "on_close", "path", "query", "request", "request_id", "route", "source", "started")
 
     def __init__(self, request: BaseRequest, request_id: str) -> None:
         self.request = request
         self.request_id = request_id
         self.path, _, self.query = request.raw_path.partition("?")
         self.route = UNMATCHED
+        self.source = ""
+        """The caller's address, then the trusted proxies it came through; known once the request is charged."""
         self.started = time.monotonic()
         self.added = ""
         """Header lines that the answer is to have whatever it is."""

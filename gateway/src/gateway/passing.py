@@ -46,7 +46,8 @@ class Passing:
     def charge(self, exchange: Exchange, rate_class: str = DOOR_CLASS) -> None:
         """Charge the request to its caller. Raises RateLimited."""
         request = exchange.request
-        address = self._callers.address(request.remote or "", request.headers)
+        exchange.source = self._callers.forwarded_for(request.remote or "", request.headers)
+        address = exchange.source.partition(",")[0]
         authorization = request.headers.get("Authorization")
         verdict = self._limits.check(address, rate_class, exchange.started, authorization)
         exchange.added = verdict.lines()
@@ -91,7 +92,7 @@ class Passing:
         return shared_target(match.path, exchange.query, match.route.parameters)
 
     def _question(self, exchange: Exchange, match: Match, target: str, accept: str) -> Question:
-        source = self._callers.forwarded_for(exchange.request.remote or "", exchange.request.headers)
+        source = exchange.source
         shown = [("Accept", accept)] if accept else []
         shown += [("X-Forwarded-For", source), ("X-Request-Id", exchange.request_id)]
 
@@ -111,9 +112,8 @@ class Passing:
             if match.route.rate_class != DOOR_CLASS:
                 self.charge(exchange, match.route.rate_class)
             target = f"{match.path}?{exchange.query}" if exchange.query else match.path
-        source = self._callers.forwarded_for(request.remote or "", request.headers)
-        headers = request_headers(request.headers.items(), source, exchange.request_id)
-        given = await self._send(match, HopRequest(request.method, target, headers, body), source)
+        headers = request_headers(request.headers.items(), exchange.source, exchange.request_id)
+        given = await self._send(match, HopRequest(request.method, target, headers, body), exchange.source)
         if "Authorization" in request.headers:
             self._learn(request.headers["Authorization"], given)
         return await self._relay(exchange, given, "bypass")

@@ -1,5 +1,6 @@
 """The public endpoints: which service answers each, within which limits. What is not in this table is not there."""
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -94,29 +95,28 @@ ROUTES = (
 
 
 class RouteTable:
-    """Finds a path's endpoint: a fixed path by itself, one with placeholders by its segments."""
+    """Finds a path's endpoint: a fixed path by itself, one with placeholders by one pattern made of all of them."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self._fixed: dict[str, Match] = {}
-        self._by_length: dict[int, list[tuple[list[str | None], str, Route]]] = {}
+        self._with_placeholders: list[tuple[str, Route]] = []
+        patterns = []
         for route in routes:
             for prefix in route.prefixes:
                 if "{" not in route.path:
                     self._fixed[prefix + route.path] = Match(route, route.path)
                     continue
-                segments = [None if one.startswith("{") else one for one in (prefix + route.path).split("/")]
-                self._by_length.setdefault(len(segments), []).append((segments, prefix, route))
+                self._with_placeholders.append((prefix, route))
+                patterns.append("(" + re.sub(r"\\{\w+\\}", "[^/]+", re.escape(prefix + route.path)) + ")")
+        self._pattern = re.compile("|".join(patterns) or r"(?!)")
 
     def find(self, path: str) -> Match | None:
         """The endpoint of an undecoded path, which `check_target` is yet to accept; None where there is none."""
         match = self._fixed.get(path)
         if match is not None:
             return match
-        given = path.split("/")
-        for segments, prefix, route in self._by_length.get(len(given), ()):
-            for one, wanted in zip(given, segments, strict=True):
-                if (one != wanted) if wanted is not None else not one:
-                    break
-            else:
-                return Match(route, path[len(prefix) :])
-        return None
+        found = self._pattern.fullmatch(path)
+        if found is None or found.lastindex is None:
+            return None
+        prefix, route = self._with_placeholders[found.lastindex - 1]
+        return Match(route, path[len(prefix) :])
