@@ -1,6 +1,7 @@
 """A whole process's part in the queue, with a channel that behaves as told."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -10,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from notifier_service import queue as queue_module
 from notifier_service.deliveries import Deliveries
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Answer, Claimed, Delivered
@@ -27,12 +29,14 @@ class Told:
 
     def __init__(self) -> None:
         self.sent: list[int] = []
+        self.at: list[float] = []
         self.hangs: set[int] = set()
         self.may_end = asyncio.Event()
         self.may_end.set()
 
     async def send(self, claimed: Claimed) -> Answer:
         self.sent.append(claimed.body["n"])
+        self.at.append(time.monotonic())
         if claimed.body["n"] in self.hangs:
             await asyncio.Event().wait()
         await self.may_end.wait()
@@ -184,3 +188,57 @@ async def test_statements_that_take_too_long_lose_nothing(run: Run, tables: Queu
         await eventually(lambda: len(tables.outcomes()) == 20, 15)
 
     assert len(channel.sent) == 20
+
+
+async def test_three_processes_send_no_more_than_burst_and_rate_allow(run: Run, tables: QueueDatabase) -> None:
+    """Measured where it is received; what one second of lateness lets catch up is the promise's margin."""
+    rate, burst, count = 40, 10, 150
+    tables.rows("update endpoint set rate_per_second = %s, burst = %s where channel = 'told'", (rate, burst))
+    channels = [Told(), Told(), Told()]
+    async with run(channels[0]), run(channels[1]), run(channels[2]):
+        enqueue(tables, count)
+        await eventually(lambda: len(tables.outcomes()) == count, 20)
+
+    at = sorted(moment for channel in channels for moment in channel.at)
+    assert len(at) == count
+    for first in range(count):
+        for last in range(first, count):
+            allowed = burst + rate * (at[last] - at[first]) + rate * 1.0
+            assert last - first + 1 <= allowed + 1
+    # Not slower either: the slots are used.
+    assert at[-1] - at[0] >= (count - burst) / rate - 1.0
+
+
+async def test_what_a_producer_commits_late_is_delivered(run: Run, tables: QueueDatabase, database_url: str) -> None:
+    """Its message is older than what others enqueued meanwhile, and what claims have looked at."""
+    channel = Told()
+    async with run(channel):
+        late = psycopg2.connect(database_url)
+        late.cursor().execute("select enqueue_notification('news', jsonb_build_object('n', 0))")
+        for _ in range(20):
+            enqueue(tables, 50)
+        await eventually(lambda: len(tables.outcomes()) == 1000, 20)
+        assert 0 not in channel.sent
+        late.commit()
+        late.close()
+
+        assert await eventually(lambda: 0 in channel.sent) < 3
+    assert len(channel.sent) == 1001
+
+
+async def test_what_becomes_due_below_the_floor_of_claims_is_delivered(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tables: QueueDatabase
+) -> None:
+    """As a transaction that makes a delivery and commits it late, or a clock that was put back."""
+    monkeypatch.setattr(queue_module, "FLOOR_SECONDS", 0.1)
+    channel = Told()
+    async with run(channel):
+        enqueue(tables, 10)
+        await eventually(lambda: len(tables.outcomes()) == 10)
+        tables.rows("""
+            with made as (insert into message (topic, body) values ('news', '{"n": 0}') returning id)
+            insert into delivery (message_id, endpoint_id, channel, run_at)
+            select made.id, endpoint.id, channel, now() - interval '1 minute' from made, endpoint where channel = 'told'
+        """)
+
+        assert await eventually(lambda: 0 in channel.sent) < queue_module.FULL_LOOK_SECONDS + 2

@@ -87,18 +87,25 @@ async def test_late_ending_does_not_make_a_worker_forget_that_it_has_claimed_it_
 
 async def test_after_a_restart_of_postgres_workers_beat_before_rescue(own_postgres: ThrowawayPostgres) -> None:
     tables = QueueDatabase(own_postgres.url)
-    async with queue_worker(own_postgres.url) as worker:
-        tables.enqueue()
-        [claimed] = (await worker.claim()).ready
+    tables.free_slots()
+    async with queue_worker(own_postgres.url) as worker, queue_worker(own_postgres.url) as gone:
+        tables.enqueue(1)
+        tables.enqueue(2)
+        [claimed] = (await worker.claim(1)).ready
+        [lost] = (await gone.claim(1)).ready
+        gone.close()
         tables.rows("update worker set seen_at = now() - interval '1 minute'")
         await asyncio.to_thread(own_postgres.stop)
         await asyncio.to_thread(own_postgres.start)
         await worker.rescue.look_after()
+        assert tables.outcomes() == []
         await worker.heartbeat.beat()
         tables.wait_past_start()
         await worker.rescue.look_after()
 
         assert await worker.settle(claimed, Delivered(200)) == 0
+        assert tables.rows("select id, state, failures from delivery") == [(lost.id, "ready", 1)]
+        assert sorted(tables.outcomes()) == ["delivered", "lost"]
 
 
 async def test_delivery_that_kills_its_workers_ends_dead(worker: QueueWorker, tables: QueueDatabase) -> None:

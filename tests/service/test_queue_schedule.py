@@ -59,6 +59,23 @@ async def test_two_schedulers_fire_a_tick_once_and_missed_ones_are_made_up_for_b
     assert tables.rows("select next_at = date_trunc('hour', now()) + interval '1 hour' from schedule") == [(True,)]
 
 
+async def test_two_schedulers_forced_fire_each_of_a_thousand_ticks_once(
+    worker: QueueWorker, database_url: str, tables: QueueDatabase
+) -> None:
+    tables.rows("""
+        insert into schedule (name, cron, topic, next_at)
+        select concat('s', n), '* * * * *', 'tick', now() - make_interval(secs => n) from generate_series(1, 100) n
+    """)
+    fired = 0
+    async with queue_worker(database_url) as other:
+        for _ in range(10):
+            fired += sum(await asyncio.gather(worker.scheduler.tick(), other.scheduler.tick()))
+            tables.rows("update schedule set next_at = next_at - interval '1 hour' - random() * interval '1 s'")
+
+    assert fired == 1000
+    assert tables.rows("select count(*), max(occurrences) from message") == [(1000, 1)]
+
+
 async def test_paused_or_unreadable_schedule_does_not_fire_and_holds_up_no_other(
     worker: QueueWorker, tables: QueueDatabase
 ) -> None:
