@@ -23,8 +23,9 @@ SILENCE_LIMIT_SECONDS = 8.0
 CUT_LIMIT_SECONDS = 2.0
 """The same when its connection is lost: others then take it for dead after 3 s."""
 RENEW_INTERVAL_SECONDS = 10.0
-KNOWN_AFTER_SECONDS = 10.0
-"""What was claimed so long ago and is not known to be held, never will be: above a statement's time limit."""
+KNOWN_AFTER_SECONDS = 25.0
+"""What was claimed so long ago and is not known to be held, never will be: above what a claim may take, three
+statements (rows, endpoints, slots) of 5 s, and a lost connection opened anew in 5 s; below LEASE_SECONDS."""
 LOCK_NAMESPACE = 0x57654769
 """The advisory locks of workers: a number that nobody else in this database takes, and the worker's id."""
 
