@@ -513,3 +513,15 @@ async def test_what_was_held_is_told_once_its_endpoint_is_confirmed_again(
     await api.ask("POST", f"/v1/subscriptions/{created['id']}/confirm")
 
     await eventually(lambda: [one.payload["type"] for one in webhook.taken][2:] == ["alert"], 10)
+
+
+@pytest.mark.parametrize("action", ["confirm", "rotate-secret"])
+async def test_endpoint_of_another_secret_key_is_a_conflict(
+    api: Api, webhook: FakeWebhook, tables: QueueDatabase, action: str
+) -> None:
+    created = await api.subscribe(webhook.url)
+    tables.rows("update endpoint set address_encrypted = 'other', secret_encrypted = 'other'")
+
+    status, answer = await api.ask("POST", f"/v1/subscriptions/{created['id']}/{action}")
+    assert (status, answer["code"]) == (409, "conflict")
+    assert "SECRET_KEY" in answer["detail"]

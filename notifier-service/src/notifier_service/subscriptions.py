@@ -16,7 +16,7 @@ from notifier_service.standard_webhooks import rotated
 from notifier_service.subscription import ALL_LANGUAGES, WEEKDAYS, Language, Wish, complete, slug_of
 from notifier_service.target import Target, complete_target, shown
 from service_kit.database import Database, Row
-from service_kit.encryption import Encryption
+from service_kit.encryption import Encryption, Undecipherable
 from service_kit.errors import Conflict, NotFound, UnprocessableParameter
 from service_kit.queries import read_queries
 
@@ -26,6 +26,7 @@ MOST_SUBSCRIPTIONS = 10_000
 """Of one owner."""
 PER_PAGE = 30
 ENCRYPTION_PURPOSE = "endpoints"
+UNREADABLE = "The endpoint cannot be read with this SECRET_KEY: set the one it was made with, or subscribe anew."
 
 QUERIES = read_queries(__file__)
 
@@ -168,7 +169,7 @@ class Subscriptions:
     async def confirm(self, subscription_id: int) -> str | None:
         """Ask its endpoint whether it wants messages, and make it active when it does; else why not.
 
-        What was disabled is made active as well. Raises NotFound.
+        What was disabled is made active as well. Raises NotFound, Conflict when it cannot be decrypted.
         """
         endpoint = await self._endpoint(subscription_id)
         if self._kinds[endpoint.channel].is_challenged:
@@ -181,13 +182,14 @@ class Subscriptions:
     async def rotate_secret(self, subscription_id: int) -> str:
         """A new secret for its endpoint; until the next rotation messages bear a signature of each.
 
-        Raises NotFound, UnprocessableParameter where nothing is signed, Conflict when two rotate at once.
+        Raises NotFound, UnprocessableParameter where nothing is signed, Conflict when two rotate at once or the secret
+        cannot be decrypted.
         """
         row = await self._target(subscription_id)
         old = row[3]
         if old is None:
             raise UnprocessableParameter("id", "Messages to this endpoint are not signed.")
-        signing = rotated(self._encryption.decrypt(old))
+        signing = rotated(self._decrypt(old))
         parameters = {"id": row[0], "old": old, "new": self._encryption.encrypt(signing)}
         if await self._database.execute(QUERIES["rotate"], parameters) != 1:
             raise Conflict("The secret was changed by somebody else at the same time.")
@@ -204,7 +206,14 @@ class Subscriptions:
         return row
 
     def _decrypted(self, stored: Any) -> SecretStr | None:
-        return None if stored is None else SecretStr(self._encryption.decrypt(stored))
+        return None if stored is None else SecretStr(self._decrypt(stored))
+
+    def _decrypt(self, stored: Any) -> str:
+        """Raises Conflict when it was stored with another SECRET_KEY."""
+        try:
+            return self._encryption.decrypt(stored)
+        except Undecipherable:
+            raise Conflict(UNREADABLE) from None
 
     async def _rows(
         self,
