@@ -87,3 +87,14 @@ async def test_paused_or_unreadable_schedule_does_not_fire_and_holds_up_no_other
     await worker.scheduler.tick()
 
     assert tables.rows("select topic from message") == [("well",)]
+
+
+async def test_unreadable_schedule_is_told_of_once_and_paused(
+    worker: QueueWorker, tables: QueueDatabase, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tables.rows("insert into schedule (name, cron, topic, next_at) values ('broken', 'often', 'broken', now())")
+    await worker.scheduler.tick()
+    await worker.scheduler.tick()
+
+    assert "".join(capfd.readouterr()).count("schedule.unreadable") == 1
+    assert tables.rows("select paused from schedule") == [(True,)]

@@ -46,7 +46,9 @@ class Scheduler:
             try:
                 next_at = next_tick(cron, time_zone, now)
             except ValueError as error:
-                log.error("schedule.unreadable", name=name, error=str(error))
+                # Paused by whoever comes first, so that it is told of once and not each second by every replica.
+                if await self._connection.rows(QUERIES["pause_unreadable"], {"name": name, "tick": tick}):
+                    log.error("schedule.unreadable", name=name, error=str(error))
                 continue
             rows = await self._connection.rows(QUERIES["tick"], {"name": name, "tick": tick, "next_at": next_at})
             count += len(rows)

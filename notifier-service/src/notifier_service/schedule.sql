@@ -9,3 +9,7 @@ with ticked as (
     returning topic, body
 )
 select enqueue_notification(topic, body, concat('schedule:', %(name)s::text, ':', %(tick)s::text)) from ticked
+
+-- name: pause_unreadable
+-- schedule: paused, as its cron or time zone cannot be read; until somebody mends and resumes it
+update schedule set paused = true where name = %(name)s and next_at = %(tick)s and not paused returning name
