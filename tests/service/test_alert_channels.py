@@ -218,6 +218,26 @@ async def test_storm_that_does_not_arrive_is_told_of_again(
     assert tables.outcomes() == []
 
 
+async def test_storm_that_two_tell_of_at_once_is_told_of_by_one(
+    slack_channel: Slack, slack: FakeSlack, tables: QueueDatabase
+) -> None:
+    first, second, *others = waiting_alerts(tables, 302)
+    tables.rows(
+        "update delivery set state = 'running', worker = 1, attempt = 1, lease_until = now() + interval '1 min'"
+        " where id = %s",
+        (second,),
+    )
+    tables.rows("update delivery set has_slot = true, run_at = now() + interval '5 minutes' where state = 'ready'")
+    tables.rows("update endpoint set slot_at = now() + interval '5 minutes'")
+
+    endpoint = slack_endpoint(tables)
+    await asyncio.gather(*(slack_channel.send(claimed(endpoint, one)) for one in (first, second)))
+    assert sum("\nand 300 more alerts:" in text for text in slack.taken) == 1
+    assert len(slack.taken) == 2
+    assert tables.rows("select count(*) from delivery_record") == [(len(others),)]
+    assert tables.rows("select slot_at < now() + interval '2 s' from endpoint") == [(True,)]
+
+
 async def test_a_few_alerts_are_no_storm(slack_channel: Slack, slack: FakeSlack, tables: QueueDatabase) -> None:
     first, *others = waiting_alerts(tables, FEWEST)
 

@@ -1,16 +1,17 @@
 """Alert storms: when many alerts wait for one place, the next message tells of all of them, with a count."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-import msgspec
 import structlog
 
 from notifier_service.models import Claimed
 from notifier_service.wording import word
 from notifier_service.wording.alert import with_more
 from notifier_service.wording.parts import Wording
-from service_kit.database import Database, DatabaseUnavailable, StatementTimeout
+from service_kit.database import Database, DatabaseUnavailable, Row, StatementTimeout
 from service_kit.notifications import ALERT_TOPIC
 from service_kit.queries import read_queries
 
@@ -21,47 +22,58 @@ QUERIES = read_queries(__file__)
 log = structlog.get_logger()
 
 
-class Gathered(msgspec.Struct, frozen=True):
-    """What a message says, and which other deliveries it tells of."""
-
-    wording: Wording
-    others: Sequence[int] = ()
-
-
 class AlertStorms:
     """For channels that alerts go to."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def gather(self, claimed: Claimed) -> Gathered:
+    @asynccontextmanager
+    async def telling(self, claimed: Claimed) -> AsyncIterator[Wording]:
         """The delivery in words, with those of the alerts that wait behind it in a storm.
 
-        Raises NoWording, DatabaseUnavailable, StatementTimeout.
+        Left without an exception, the message has arrived, and what it told of need not be told again; else that waits
+        again. Whoever tells at the same time tells of others. Raises NoWording, DatabaseUnavailable, StatementTimeout.
         """
         language = claimed.endpoint.language
         wording = word(claimed.topic, claimed.body, language, claimed.occurrences)
-        if claimed.topic != ALERT_TOPIC:
-            return Gathered(wording)
-        rows = await self._database.fetch_all(
-            QUERIES["waiting"],
-            {"id": claimed.id, "endpoint_id": claimed.endpoint.id, "channel": claimed.endpoint.channel, "most": MOST},
-        )
-        if len(rows) < FEWEST:
-            return Gathered(wording)
-        kinds: Counter[tuple[str, str]] = Counter()
-        for _id, service, error, occurrences in rows:
-            kinds[service, error] += occurrences
-        return Gathered(with_more(wording, kinds, language), [row[0] for row in rows])
-
-    async def settle(self, claimed: Claimed, gathered: Gathered) -> None:
-        """The message has arrived: what it told of need not be told again. Lost, they are told one by one."""
-        if not gathered.others:
+        rows = await self._gather(claimed) if claimed.topic == ALERT_TOPIC else []
+        if not rows:
+            yield wording
             return
-        told = f"told of by delivery {claimed.id}, one of {len(gathered.others) + 1}"
+        kinds: Counter[tuple[str, str]] = Counter()
+        for _id, _attempt, service, error, occurrences in rows:
+            kinds[service, error] += occurrences
+        others = {"ids": [row[0] for row in rows], "attempts": [row[1] for row in rows]}
         try:
-            count = await self._database.execute(QUERIES["settle"], {"ids": list(gathered.others), "told": told})
+            yield with_more(wording, kinds, language)
+        except BaseException:
+            await self._end(claimed, "hand_back", others)
+            raise
+        told = f"told of by delivery {claimed.id}, one of {len(rows) + 1}"
+        place = {"endpoint_id": claimed.endpoint.id, "channel": claimed.endpoint.channel}
+        await self._end(claimed, "settle", {**others, **place, "told": told})
+
+    async def _gather(self, claimed: Claimed) -> list[Row]:
+        return await self._database.fetch_all(
+            QUERIES["gather"],
+            {
+                "id": claimed.id,
+                "attempt": claimed.attempt,
+                "endpoint_id": claimed.endpoint.id,
+                "channel": claimed.endpoint.channel,
+                "fewest": FEWEST,
+                "most": MOST,
+            },
+        )
+
+    async def _end(self, claimed: Claimed, how: str, parameters: dict[str, Any]) -> None:
+        """What cannot be written is handed back when this worker's leases are renewed, and told one by one."""
+        try:
+            count = await self._database.execute(QUERIES[how], parameters)
         except (DatabaseUnavailable, StatementTimeout) as error:
             log.warning("alert_storm.unsettled", delivery_id=claimed.id, error=error.detail)
         else:
-            log.info("alert_storm.told", delivery_id=claimed.id, count=count)
+            log.info(
+                "alert_storm.told" if how == "settle" else "alert_storm.untold", delivery_id=claimed.id, count=count
+            )

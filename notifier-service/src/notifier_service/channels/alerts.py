@@ -14,6 +14,7 @@ from notifier_service.channels.channel import Kind, Means, only_from_settings
 from notifier_service.models import Answer, Claimed, Delivered, Rejected, Skipped, Unreachable
 from notifier_service.settings import NotifierSettings
 from notifier_service.wording import NoWording
+from notifier_service.wording.parts import Wording
 
 THREADS = 4
 
@@ -38,14 +39,17 @@ class Alerts:
         url = self._urls.get(claimed.endpoint.name or "")
         if url is None:
             return Skipped("its URL is not in ALERT_URLS")
-        try:
-            gathered = await self._storms.gather(claimed)
-        except NoWording as error:
-            return Rejected(str(error))
         if len(self._under_way) >= THREADS:
             # What was given up may still occupy its thread: nothing is to wait behind it unseen.
             raise Unreachable("earlier alerts are still being sent", counts=False, blames_endpoint=False)
-        wording = gathered.wording
+        try:
+            async with self._storms.telling(claimed) as wording:
+                await self._notify(url, wording)
+        except NoWording as error:
+            return Rejected(str(error))
+        return Delivered()
+
+    async def _notify(self, url: SecretStr, wording: Wording) -> None:
         sending = self._pool.submit(_notify, url, wording.title.text, wording.plain())
         self._under_way.add(sending)
         sending.add_done_callback(self._under_way.discard)
@@ -56,8 +60,6 @@ class Alerts:
             raise Unreachable(f"no answer within {self.timeout_seconds:g} s") from None
         if refusal is not None:
             raise Unreachable(refusal)
-        await self._storms.settle(claimed, gathered)
-        return Delivered()
 
 
 def _notify(url: SecretStr, title: str, body: str) -> str | None:

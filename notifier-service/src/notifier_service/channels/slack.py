@@ -51,10 +51,17 @@ class Slack:
     async def send(self, claimed: Claimed) -> Answer:
         """Post one message within 5 s; in a storm of alerts, one for all. Raises Unreachable."""
         try:
-            gathered = await self._storms.gather(claimed)
+            async with self._storms.telling(claimed) as wording:
+                answer = await self._post(claimed, mrkdwn(wording))
+                if not isinstance(answer, Delivered):
+                    raise _Untold(answer)
+                return answer
         except NoWording as error:
             return Rejected(str(error))
-        text = mrkdwn(gathered.wording)
+        except _Untold as untold:
+            return untold.answer
+
+    async def _post(self, claimed: Claimed, text: str) -> Answer:
         address = claimed.endpoint.address
         session = self._guarded
         if address is None:
@@ -69,11 +76,17 @@ class Slack:
             return Rejected(str(error))
         reason = posted.body.decode() if _REASON.fullmatch(posted.body) else "no reason given"
         answer = judge("slack", posted, reason)
-        if isinstance(answer, Delivered):
-            await self._storms.settle(claimed, gathered)
         if isinstance(answer, Rejected) and reason in _GONE:
             return msgspec.structs.replace(answer, disable_endpoint=True)
         return answer
+
+
+class _Untold(Exception):
+    """The message did not arrive, and neither did what it tells of besides."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def mrkdwn(wording: Wording) -> str:
