@@ -18,15 +18,16 @@ TRICKLED = 250
 """Jobs of a round of pick-up latencies, one each 20 ms."""
 REPLICAS = (1, 2, 4)
 
+# Only the first has a limit beside its aim: elsewhere what misses the aim is missed.
 DRAIN_PGQUEUER = Aim("drain ÷ pgqueuer at its best", 5, 3)
-DRAIN_GRAPHILE = Aim("drain ÷ graphile-worker, batched", 1.2, 1)
-DRAIN_PROCRASTINATE = Aim("drain ÷ procrastinate on aiopg", 40, 30)
-ENQUEUE = Aim("enqueue by 1,000 ÷ best peer", 1.8, 1)
-ENQUEUE_KEYS = Aim("the same with a deduplication key", 0.8, 0.6)
-PICK_UP_P50 = Aim("pick-up p50 ÷ pgqueuer", 1, 1.25, at_least=False)
-PICK_UP_P99 = Aim("pick-up p99 ÷ pgqueuer", 1.25, 2, at_least=False)
-TWO = Aim("2 replicas ÷ 1", 0.95, 0.8)
-FOUR = Aim("4 replicas ÷ 1", 0.95, 0.8)
+DRAIN_GRAPHILE = Aim("drain ÷ graphile-worker, batched", 1.2, 1.2)
+DRAIN_PROCRASTINATE = Aim("drain ÷ procrastinate on aiopg", 40, 40)
+ENQUEUE = Aim("enqueue by 1,000 ÷ best peer", 1.8, 1.8)
+ENQUEUE_KEYS = Aim("the same with a deduplication key", 0.8, 0.8)
+PICK_UP_P50 = Aim("pick-up p50 ÷ pgqueuer", 1, 1, at_least=False)
+PICK_UP_P99 = Aim("pick-up p99 ÷ pgqueuer", 1.25, 1.25, at_least=False)
+TWO = Aim("2 replicas ÷ 1", 0.95, 0.95)
+FOUR = Aim("4 replicas ÷ 1", 0.95, 0.95)
 AIMS = (
     DRAIN_PGQUEUER, DRAIN_GRAPHILE, DRAIN_PROCRASTINATE, ENQUEUE, ENQUEUE_KEYS, PICK_UP_P50, PICK_UP_P99, TWO, FOUR
 )  # fmt: skip
