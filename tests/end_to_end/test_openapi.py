@@ -87,7 +87,7 @@ ASKED = (
     Asked("/v1/notifications", headers=OPERATOR),
     Asked("/v1/notifications", 422, query={"state": "lost"}, headers=OPERATOR),
     Asked("/v1/notifications/{id}", 404, names={"id": 0}, headers=OPERATOR),
-    Asked("/v1/notifications/{id}/retry", 409, names={"id": 0}, headers=OPERATOR, method="POST"),
+    Asked("/v1/notifications/{id}/retry", 404, names={"id": 0}, headers=OPERATOR, method="POST"),
     Asked("/v1/wechat/push", 404),
     Asked("/v1/wechat/push", 404, method="POST", body={}),
     Asked("/trending-languages"),
