@@ -26,6 +26,7 @@ from service_kit.client import open_session
 from service_kit.database import Database
 from service_kit.errors import Unavailable, UpstreamLimited
 from service_kit.metrics import Metrics
+from service_kit.tasks import running
 from tests.fakes.clock import SimulatedClock
 from tests.fakes.github_objects import repository
 from tests.fakes.replica import make_client
@@ -169,17 +170,12 @@ async def test_what_one_replica_learns_of_a_limit_the_others_know_within_a_secon
     for _ in range(2):
         github.answer("/users/made-up", {}, 403, {"X-RateLimit-Remaining": "0"})
     github.answer("/users/made-up", {})
-    tasks = [asyncio.create_task(replica.exchange.run()) for replica in (one, other)]
-    try:
+    async with running("one", one.exchange.run), running("other", other.exchange.run):
         with pytest.raises(UpstreamLimited):
             await one.client.get("/users/made-up", caller=None)
         await until(lambda: all(any(b.rests_until for b in other.keeper.known(c).values()) for c in (FIRST, SECOND)), 1)
         with pytest.raises(UpstreamLimited):
             await other.client.get("/users/made-up", caller=None)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
     assert len(github.asked) == 2, "one call with each credential, all of the first replica"
 
 
@@ -238,18 +234,16 @@ async def test_while_postgres_is_away_each_goes_by_what_it_knows_and_tells_it_la
         with pytest.raises(Unavailable):
             await one.exchange.exchange()
     assert len(github.asked) == 2, "one call with each credential"
-    task = asyncio.create_task(one.exchange.run())
-    own_postgres.start()
-    async with asyncio.timeout(10):
-        while not all(other.keeper.known(one) for one in (FIRST, SECOND)):
-            await asyncio.sleep(0.05)
-            with suppress(Unavailable):
-                await other.exchange.exchange()
-    with pytest.raises(UpstreamLimited):
-        await other.client.get("/users/made-up", caller=None)
-    assert len(github.asked) == 2, "none by the other replica"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with running("one", one.exchange.run):
+        own_postgres.start()
+        async with asyncio.timeout(10):
+            while not all(other.keeper.known(one) for one in (FIRST, SECOND)):
+                await asyncio.sleep(0.05)
+                with suppress(Unavailable):
+                    await other.exchange.exchange()
+        with pytest.raises(UpstreamLimited):
+            await other.client.get("/users/made-up", caller=None)
+        assert len(github.asked) == 2, "none by the other replica"
 
 
 async def test_a_revoked_credential_is_used_no_more_and_told_of_once(

@@ -42,9 +42,10 @@ async def fleet(database_url: str, receiver: Ledger, tmp_path: Path) -> AsyncIte
 @asynccontextmanager
 async def load(fleet: Fleet, per_second: float = 200) -> AsyncIterator[None]:
     """Enqueue so many messages a second while the context is open, each in a transaction with others."""
+    is_over = asyncio.Event()
 
     async def enqueue() -> None:
-        while True:
+        while not is_over.is_set():
             # Whether it was committed may be unknown: what counts is what the tables hold in the end.
             with suppress(psycopg2.Error):
                 await asyncio.to_thread(fleet.enqueue, 10)
@@ -54,9 +55,8 @@ async def load(fleet: Fleet, per_second: float = 200) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        is_over.set()  # not cancelled: its thread would go on, and commit after what follows has looked
+        await task
 
 
 async def more(number: Callable[[], int], than: int, seconds: float = 15) -> None:
