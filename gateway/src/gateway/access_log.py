@@ -9,6 +9,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.exchange import Exchange
 from service_kit.metrics import Metrics
 
 LINES_A_SECOND = 50
@@ -39,14 +40,22 @@ class AccessLog(Collector):
             hits.add_metric((route, str(status)), count)
         yield hits
 
-    def note(
-        self, method: str, path: str, route: str, status: int, size_bytes: int, started: float, **facts: Any
-    ) -> None:
-        """Count a request and write its line, if it is to have one. `started` is monotonic, in seconds."""
+    def note(self, exchange: Exchange, status: int) -> None:
+        """Count a request that is over and write its line, if it is to have one."""
         now = time.monotonic()
-        self._metrics.observe_request(method, route, status, now - started)
+        seconds = now - exchange.started
+        self._metrics.observe_request(exchange.method, exchange.route, status, seconds)
         if (400 <= status != 429) or self._has_room(now):
-            self._write(method, path, route, status, size_bytes, round((now - started) * 1000, 2), facts)
+            facts = {"peer": exchange.connection.peer}
+            self._write(
+                exchange.method,
+                exchange.path,
+                exchange.route,
+                status,
+                exchange.sent_bytes,
+                round(seconds * 1000, 2),
+                facts,
+            )
 
     def note_hit(
         self, method: str, path: str, route: str, status: int, size_bytes: int, now: float, **facts: Any

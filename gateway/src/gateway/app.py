@@ -175,10 +175,11 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         hits = Hits(cache, limits, callers, access_log)
         admission = Admission()
         passing = Passing(hops, admission, cache, hits, limits, callers)
-        front = Front(hits, passing, access_log, internal[ALERTS])
+        front = Front(passing, access_log, internal[ALERTS])
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        make_connection = partial(FastConnection, hits=hits) if settings.gateway_fast_path else Connection
+        fast = partial(FastConnection, hits=hits, serve=front.serve)
+        make_connection = fast if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
         internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))
         internal[CHECKS]["gateway"] = Check(connections.is_well, essential=True, details=connections.details)

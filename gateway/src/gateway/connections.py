@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import StreamWriter
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -72,13 +73,14 @@ class Connection(RefusingRequestHandler):
         "_is_busy",
         "_paused_since",
         "_wire",
+        "peer",
     )
 
     def __init__(self, manager: web.Server, connections: "Connections", **options: Any) -> None:
         super().__init__(manager, **options)
         self._all = connections
         self._wire: asyncio.Transport | None = None
-        self._caller = ""
+        self._caller = self.peer = ""
         self._is_busy = False
         self._idle_since = connections.now
         self._head_since: float | None = None
@@ -92,9 +94,9 @@ class Connection(RefusingRequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        address = (transport.get_extra_info("peername") or ("",))[0]
-        self._caller = network_of(address)
-        if not self._all.admit(self, self._caller, address):
+        self.peer = (transport.get_extra_info("peername") or ("",))[0]
+        self._caller = network_of(self.peer)
+        if not self._all.admit(self, self._caller, self.peer):
             transport.write(_last_answer("503 Service Unavailable", "Retry-After: 5\r\n"))
             transport.close()
             return
@@ -132,6 +134,10 @@ class Connection(RefusingRequestHandler):
         """The answer is written."""
         self._is_busy = False
         self._idle_since = self._all.now
+
+    async def drain(self) -> None:
+        """Wait until the caller has taken enough of what was written; who leaves meanwhile cancels it."""
+        await StreamWriter(self, asyncio.get_running_loop()).drain()
 
     def pause_writing(self) -> None:
         self._paused_since = self._all.now

@@ -1,60 +1,89 @@
-"""One request under way: what is known of it, and the headers that every answer to it carries."""
+"""One request under way: what was asked, on which connection, and what has to be known of it once it is over."""
 
 import time
-from collections.abc import Callable, Iterable
-from email.utils import formatdate
-from functools import lru_cache
+from collections.abc import Callable
 
-from aiohttp import web
-from aiohttp.web_request import BaseRequest
+from aiohttp import HttpVersion, HttpVersion11, StreamReader
+from multidict import CIMultiDictProxy
 
-from gateway.answer import Answer
-from gateway.cors import ON_EVERY_ANSWER
-from gateway.headers import SECURITY_HEADERS
+from gateway.connections import Connection
 
 UNMATCHED = "unmatched"
 
 
 class Exchange:
-    """A request, and what has to be known of it once it is over."""
+    """A request, and how far its answer is."""
 
-    __slots__ = ("added", "on_close", "path", "query", "request", "request_id", "route", "source", "started")
+    __slots__ = (
+        "added",
+        "address",
+        "body",
+        "connection",
+        "headers",
+        "keeps_alive",
+        "method",
+        "on_close",
+        "path",
+        "query",
+        "request_id",
+        "route",
+        "sent_bytes",
+        "source",
+        "started",
+        "target",
+        "version",
+        "wants_more",
+    )
 
-    def __init__(self, request: BaseRequest, request_id: str) -> None:
-        self.request = request
-        self.request_id = request_id
-        self.path, _, self.query = request.raw_path.partition("?")
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: CIMultiDictProxy[str],
+        version: HttpVersion,
+        *,
+        wants_more: bool,
+        body: StreamReader | None = None,
+    ) -> None:
+        """`target` is as it came, undecoded; `wants_more` is whether the caller may send another request after it."""
+        self.connection = connection
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition("?")
+        self.headers = headers
+        self.version = version
+        self.request_id = ""
+        self.wants_more = wants_more
+        self.body = body
+        """What is yet to be read of it; None where the request has none."""
         self.route = UNMATCHED
-        self.source = ""
-        """The caller's address, then the trusted proxies it came through; known once the request is charged."""
+        self.address = self.source = ""
+        """The caller's address, and the same with the trusted proxies it came through; known once it is charged."""
         self.started = time.monotonic()
         self.added = ""
         """Header lines that the answer is to have whatever it is."""
         self.on_close: Callable[[], None] | None = None
+        self.keeps_alive = False
+        """Whether the connection may take another request; known once the answer's head is made."""
+        self.sent_bytes = 0
 
-    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Answer:
-        """An answer of the gateway's own."""
-        headers = list(headers)
-        own = (("Server", "wegit"), ("Date", _http_date(int(time.time()))), ("X-Request-Id", self.request_id))
-        return Answer(status, [*headers, *own, *ON_EVERY_ANSWER, *_security(headers)], body, lines=self.added)
+    def connection_line(self, *, has_end: bool = True) -> str:
+        """The field line that says what becomes of the connection; empty where HTTP's version says it."""
+        self.keeps_alive = has_end and self.wants_more and self.connection.stays
+        if not self.keeps_alive:
+            return "Connection: close\r\n"
+        return "" if self.version == HttpVersion11 else "Connection: keep-alive\r\n"
 
-    def problem(self, response: web.Response) -> Answer:
-        """An answer of the gateway's own, from what errors are mapped to."""
-        assert isinstance(response.body, bytes)
-        return self.answer(response.status, response.headers.items(), response.body)
+    def write(self, data: bytes) -> None:
+        """Send the next bytes of the answer. Raises ConnectionResetError when the caller is gone."""
+        transport = self.connection.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the caller is gone")
+        transport.write(data)
+        self.sent_bytes += len(data)
 
     def close(self) -> None:
         """Leave nothing open behind it."""
         if self.on_close is not None:
             self.on_close()
-
-
-def _security(headers: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """Those that an answer does not have of its own already."""
-    named = {name for name, _ in headers}
-    return (field for field in SECURITY_HEADERS if field[0] not in named)
-
-
-@lru_cache(maxsize=2)
-def _http_date(second: int) -> str:
-    return formatdate(second, usegmt=True)

@@ -4,14 +4,16 @@ The one module that uses what is private in aiohttp: it belongs to AIOHTTP_VERSI
 (`GATEWAY_FAST_PATH=off`) every answer is the same, only dearer: one suite of tests is run against both.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from aiohttp import HttpVersion11, web
-from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.connections import Connection
+from gateway.exchange import Exchange
 from gateway.hits import Hits
 
 AIOHTTP_VERSION = "3.14.5"
@@ -21,11 +23,14 @@ log = structlog.get_logger()
 class FastConnection(Connection):
     """A connection whose requests are looked for in the cache while nothing else is under way on it."""
 
-    __slots__ = ("_hits",)
+    __slots__ = ("_hits", "_serve")
 
-    def __init__(self, manager: web.Server, *, hits: Hits, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, hits: Hits, serve: Callable[[Exchange], Awaitable[None]], **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._hits = hits
+        self._serve = serve
 
     def data_received(self, data: bytes) -> None:
         """Parse, answer what can be answered now, and wake aiohttp's own loop for the rest, from the first on."""
@@ -56,28 +61,38 @@ class FastConnection(Connection):
                 finally:
                     self._waiter = None
             message, payload = self._messages[0]
-            if type(message) is not RawRequestMessage or payload is not EMPTY_PAYLOAD or self._buffer_paused:
+            if (
+                type(message) is not RawRequestMessage
+                or payload is not EMPTY_PAYLOAD
+                or message.upgrade
+                or self._buffer_paused
+            ):
                 await super().start()
                 return
             self._messages.popleft()
-            manager, make_request, handle = self._manager, self._request_factory, self._request_handler
-            if manager is None or make_request is None or handle is None or self._parser is None:
+            if self._manager is None or self._parser is None:
                 return  # the connection is lost
             self._parser.message_consumed()
-            manager.requests_count += 1
-            assert self._task_handler is not None
-            request = make_request(message, payload, self, StreamWriter(self, self._loop), self._task_handler)
+            self._manager.requests_count += 1
+            exchange = Exchange(
+                self,
+                message.method,
+                message.path,
+                message.headers,
+                message.version,
+                wants_more=not message.should_close,
+            )
+            self._request_in_progress = True
             try:
-                response, is_reset = await self._handle_request(request, None, handle)
-            except ConnectionError:
-                break
+                await self._serve(exchange)
             except BaseException:
                 self.force_close()
                 raise
             finally:
-                request._task = None  # type: ignore[assignment] # a cycle
-            self._keepalive = bool(response.keep_alive)
-            if is_reset or not self._keepalive or self._close:
+                self._request_in_progress = False
+                if self._handler_waiter is not None:
+                    self._handler_waiter.set_result(None)
+            if not exchange.keeps_alive or self._close:
                 break
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if not self._force_close:
@@ -109,9 +124,8 @@ class FastConnection(Connection):
             or transport.is_closing()
         ):
             return False
-        peer = self.peername
         try:
-            answer = self._hits.answer(message.method, message.path, message.headers, peer[0] if peer else "")
+            answer = self._hits.answer(message.method, message.path, message.headers, self.peer)
         except Exception:  # the long way meets it again, and reports it
             log.exception("fast_path.failed")
             return False

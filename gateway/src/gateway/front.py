@@ -1,19 +1,22 @@
 """The public server's handler: hygiene, route, limit, cache or hop, answer; no application and no middlewares."""
 
 import asyncio
+from collections.abc import Iterable
+from email.utils import formatdate
+from functools import lru_cache
+from time import time
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.web_request import BaseRequest
 
 from gateway.access_log import AccessLog
-from gateway.answer import OnWire, ReadyAnswer, connection_line, cut, stays_open
+from gateway.answer import Answer, StreamedAnswer, cut, lines_of, whole
 from gateway.connections import Connection
-from gateway.cors import preflight_headers
+from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.documentation import read_documents
 from gateway.exchange import Exchange
-from gateway.headers import check_headers
-from gateway.hits import Hits
+from gateway.headers import SECURITY_HEADERS, check_headers
 from gateway.passing import Passing
 from gateway.routes import ROUTES, RouteTable
 from gateway.target import check_target
@@ -30,8 +33,7 @@ log = structlog.get_logger()
 class Front:
     """Answers every request that reaches the public port."""
 
-    def __init__(self, hits: Hits, passing: Passing, access_log: AccessLog, alerts: Alerts) -> None:
-        self._hits = hits
+    def __init__(self, passing: Passing, access_log: AccessLog, alerts: Alerts) -> None:
         self._passing = passing
         self._access_log = access_log
         self._alerts = alerts
@@ -39,102 +41,138 @@ class Front:
         self._documents = read_documents()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever becomes of it."""
+        """Answer one of aiohttp's requests, whatever becomes of it."""
         connection = request.protocol
         assert isinstance(connection, Connection)
+        exchange = Exchange(
+            connection,
+            request.method,
+            request.raw_path,
+            request.headers,
+            request.version,
+            wants_more=request.keep_alive,
+            body=request.content if request.body_exists else None,
+        )
+        await self.serve(exchange)
+        return _Sent(keep_alive=exchange.keeps_alive)
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request, whatever becomes of it."""
+        connection = exchange.connection
         connection.begin_request()
-        try:
-            return self._hit(request) or await self._exchange(request)
-        finally:
-            connection.end_request()
-
-    def _hit(self, request: BaseRequest) -> OnWire | None:
-        if request.body_exists or request.version < HttpVersion10 or "Transfer-Encoding" in request.headers:
-            return None
-        line = connection_line(request, stays=stays_open(request)).encode()
-        data = self._hits.answer(request.method, request.raw_path, request.headers, request.remote or "", line)
-        return None if data is None else ReadyAnswer(200, data)
-
-    async def _exchange(self, request: BaseRequest) -> OnWire:
-        exchange = Exchange(request, begin_request(request.headers.get("X-Request-Id")))
-        status, answer = _LEFT, None
+        exchange.request_id = begin_request(exchange.headers.get("X-Request-Id"))
+        status = _LEFT
         try:
             answer = await self._answer(exchange)
             try:
-                await answer.prepare(request)
+                await answer.send(exchange)
             except UpstreamFault as error:
                 # Its beginning is out: only a connection that breaks tells the caller that the end is missing.
                 log.warning("upstream.body_broken", route=exchange.route, error=error.detail)
-                cut(request)
+                cut(connection)
             except ConnectionError:
                 log.info("request.left", route=exchange.route)
-            status = answer.code
-            return answer
+            except Exception as error:
+                log.exception("request.failed")
+                self._alerts.report(error)
+                cut(connection)
+            status = answer.status
         finally:
             exchange.close()
-            self._access_log.note(
-                request.method,
-                exchange.path,
-                exchange.route,
-                status,
-                answer.sent_bytes if answer else 0,
-                exchange.started,
-                peer=request.remote,
-            )
+            self._access_log.note(exchange, status)
+            connection.end_request()
 
-    async def _answer(self, exchange: Exchange) -> OnWire:
+    async def _answer(self, exchange: Exchange) -> Answer | StreamedAnswer:
         try:
             return await self._route(exchange)
         except (ServiceError, web.HTTPException) as error:
-            return exchange.problem(problem_response(error, exchange.path))
+            return _problem(exchange, problem_response(error, exchange.path))
         except Exception as error:
             log.exception("request.failed")
             self._alerts.report(error)
-            return exchange.problem(problem_response(None, exchange.path))
+            return _problem(exchange, problem_response(None, exchange.path))
 
-    async def _route(self, exchange: Exchange) -> OnWire:
-        request = exchange.request
-        match = self._table.find(exchange.path)
-        document = self._documents.get(exchange.path) if match is None else None
+    async def _route(self, exchange: Exchange) -> Answer | StreamedAnswer:
+        path, method, headers = exchange.path, exchange.method, exchange.headers
+        match = self._table.find(path)
+        document = self._documents.get(path) if match is None else None
         if match is not None or document is not None:
-            exchange.route = match.route.path if match else exchange.path
+            exchange.route = match.route.path if match else path
         self._passing.charge(exchange)
         # What has two readings is refused even where one of them leads nowhere.
-        check_target(request.raw_path)
-        check_headers(request.headers.items())
-        _check_version_and_expectation(request)
+        check_target(exchange.target)
+        check_headers(headers.items())
+        _check_version_and_expectation(exchange)
         methods = match.route.methods if match else _DOCUMENT_METHODS if document else ()
         if not methods:
             raise NotFound("There is nothing at this path.")
-        if request.method == "OPTIONS":
-            return exchange.answer(204, preflight_headers(methods))
-        if request.method not in methods:
-            raise web.HTTPMethodNotAllowed(request.method, {*methods, "OPTIONS"})
+        if method == "OPTIONS":
+            return _own_answer(exchange, 204, preflight_headers(methods))
+        if method not in methods:
+            raise web.HTTPMethodNotAllowed(method, {*methods, "OPTIONS"})
         if document is not None:
-            return exchange.answer(*document.respond(request.headers))
+            return _own_answer(exchange, *document.respond(headers))
         assert match is not None
-        body = await _read_body(request, match.route.body_limit_bytes) if request.body_exists else None
-        if request.method in ("GET", "HEAD"):
-            body = None  # it has no meaning (RFC 9110, 9.3.1), but for who wants a request read as two
+        body = None
+        if exchange.body is not None:
+            body = await _read_body(exchange, exchange.body, match.route.body_limit_bytes)
+            if method in ("GET", "HEAD"):
+                body = None  # it has no meaning (RFC 9110, 9.3.1), but for who wants a request read as two
         return await self._passing.answer(exchange, match, body)
 
 
-def _check_version_and_expectation(request: BaseRequest) -> None:
-    if request.version < HttpVersion11 and (request.version < HttpVersion10 or "Transfer-Encoding" in request.headers):
+class _Sent(web.StreamResponse):
+    """What aiohttp's server is given for a response: it is out already."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: BaseRequest) -> None:
+        pass
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
+def _own_answer(exchange: Exchange, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Answer:
+    """An answer of the gateway's own."""
+    headers = list(headers)
+    named = {name for name, _ in headers}
+    own = (("Server", "wegit"), ("Date", _http_date(int(time()))), ("X-Request-Id", exchange.request_id))
+    security = [field for field in SECURITY_HEADERS if field[0] not in named]
+    return whole(exchange, status, lines_of([*headers, *own, *ON_EVERY_ANSWER, *security]) + exchange.added, body)
+
+
+def _problem(exchange: Exchange, response: web.Response) -> Answer:
+    """An answer of the gateway's own, from what errors are mapped to."""
+    assert isinstance(response.body, bytes)
+    return _own_answer(exchange, response.status, response.headers.items(), response.body)
+
+
+@lru_cache(maxsize=2)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _check_version_and_expectation(exchange: Exchange) -> None:
+    version, headers = exchange.version, exchange.headers
+    if version < HttpVersion11 and (version < HttpVersion10 or "Transfer-Encoding" in headers):
         raise InvalidRequest("HTTP before 1.0, or 1.0 with Transfer-Encoding, is not spoken here.")
-    if "Expect" in request.headers and request.headers["Expect"].lower() != "100-continue":
+    if "Expect" in headers and headers["Expect"].lower() != "100-continue":
         raise web.HTTPExpectationFailed
 
 
-async def _read_body(request: BaseRequest, limit_bytes: int) -> bytes:
+async def _read_body(exchange: Exchange, offered: StreamReader, limit_bytes: int) -> bytes:
     # Whole, as it is small by rule: then too large is a 413 before a service has heard of it, and a caller who
     # sends slowly holds nothing but his own connection.
-    if "Expect" in request.headers and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    transport = exchange.connection.transport
+    if "Expect" in exchange.headers and transport is not None:
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
     try:
         async with asyncio.timeout(REQUEST_BODY_TIMEOUT_SECONDS):
-            while chunk := await request.content.readany():
+            while chunk := await offered.readany():
                 body += chunk
                 if len(body) > limit_bytes:
                     raise web.HTTPRequestEntityTooLarge(limit_bytes)

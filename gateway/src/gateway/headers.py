@@ -131,6 +131,11 @@ def answer_headers(given: Iterable[tuple[str, str]]) -> Fields:
     return [field for kind, field in _end_to_end(given) if kind.is_from_services]
 
 
+def answer_lines(given: Iterable[tuple[str, str]]) -> str:
+    """`answer_headers` as they go out."""
+    return "".join([f"{field[0]}: {field[1]}\r\n" for kind, field in _end_to_end(given) if kind.is_from_services])
+
+
 class _Kind(NamedTuple):
     """What there is to know of a header by its name."""
 

@@ -43,13 +43,8 @@ class Hits:
             self._places.clear()
         self._places[raw_target] = place
 
-    def answer(
-        self, method: str, raw_target: str, headers: CIMultiDictProxy[str], peer: str, connection: bytes = b""
-    ) -> bytes | None:
-        """The whole answer to a request without a body; None when it is not for here, and then nothing has happened.
-
-        `connection` is the field line that the answer is to have, if any.
-        """
+    def answer(self, method: str, raw_target: str, headers: CIMultiDictProxy[str], peer: str) -> bytes | None:
+        """The whole answer to a request without a body; None when it is not for here, and then nothing has happened."""
         place = self._places.get(raw_target)
         if place is None or method not in ("GET", "HEAD"):
             return None
@@ -71,7 +66,7 @@ class Hits:
             head, status, body = made.not_modified_head, 304, b""
         elif method == "HEAD":
             body = b""
-        answer = b"".join((head, entry.changing_fields(now), last, connection, b"\r\n", body))
+        answer = b"".join((head, entry.changing_fields(now), last, b"\r\n", body))
         route = place.match.route.path
         self._log.note_hit(method, place.path, route, status, len(answer), now, peer=peer, request_id=request_id)
         return answer

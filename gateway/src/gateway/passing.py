@@ -1,17 +1,17 @@
 """Passing on: what the cache cannot answer at once is asked of a service, for everybody if it may be, else for one."""
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
 from gateway.admission import Admission, Gate
-from gateway.answer import Answer, OnWire, ReadyAnswer, connection_line, stays_open
+from gateway.answer import Answer, StreamedAnswer, lines_of, whole
 from gateway.cache.entry import CACHE_NAME, Entry
 from gateway.cache.key import shared_target
 from gateway.cache.shared_cache import Fetched, Given, Question, SharedCache
 from gateway.callers import Callers
 from gateway.cors import ON_EVERY_ANSWER
 from gateway.exchange import Exchange
-from gateway.headers import SECURITY_HEADERS, answer_headers, request_headers
+from gateway.headers import SECURITY_HEADERS, answer_headers, answer_lines, request_headers
 from gateway.hits import Hits, Place
 from gateway.hop.answer import HopAnswer
 from gateway.hop.hop import Hop, HopRequest
@@ -19,7 +19,7 @@ from gateway.rate_limits import DOOR_CLASS, RateLimits, is_accepted, network_of
 from gateway.routes import Match, Service
 
 _OWN = (("Server", "wegit"), *ON_EVERY_ANSWER, *SECURITY_HEADERS)
-_OWN_LINES = "".join(f"{name}: {value}\r\n" for name, value in _OWN)
+_OWN_LINES = lines_of(_OWN)
 _SMALL_BYTES = 256 * 1024
 """A body that has come whole with its head is sent on in one piece up to this size."""
 
@@ -45,77 +45,71 @@ class Passing:
 
     def charge(self, exchange: Exchange, rate_class: str = DOOR_CLASS) -> None:
         """Charge the request to its caller. Raises RateLimited."""
-        request = exchange.request
-        exchange.source = self._callers.forwarded_for(request.remote or "", request.headers)
-        address = exchange.source.partition(",")[0]
-        authorization = request.headers.get("Authorization")
-        verdict = self._limits.check(address, rate_class, exchange.started, authorization)
+        headers = exchange.headers
+        exchange.source = self._callers.forwarded_for(exchange.connection.peer, headers)
+        exchange.address = exchange.source.partition(",")[0]
+        verdict = self._limits.check(exchange.address, rate_class, exchange.started, headers.get("Authorization"))
         exchange.added = verdict.lines()
         if not verdict.allowed:
             raise verdict.error()
 
-    async def answer(self, exchange: Exchange, match: Match, body: bytes | None) -> OnWire:
+    async def answer(self, exchange: Exchange, match: Match, body: bytes | None) -> Answer | StreamedAnswer:
         """The answer to a request that the route takes. Raises what `Hop.send` raises, Overloaded and RateLimited."""
         target = self._shared_target(exchange, match, body)
         if target is None:
             return await self._pass_alone(exchange, match, body)
-        request = exchange.request
-        accept = request.headers.get("Accept", "")
-        self._hits.remember(request.raw_path, Place(match, exchange.path, target))
+        accept = exchange.headers.get("Accept", "")
         entry = self._cache.store.get(target, accept)
-        question = self._question(exchange, match, target, accept)
         now = time.monotonic()
         if entry is not None and _is_good_enough(entry, now):
             is_stale = now >= entry.fresh_until
             self._cache.answered["stale" if is_stale else "hit"] += 1
             if is_stale:
-                self._cache.renew_behind(question, entry)
-            return self._hand_out(exchange, target, entry, entry.changing_fields(now))
+                self._cache.renew_behind(self._question(exchange, match, target, accept), entry)
+            return self._hand_out(exchange, match, target, entry, entry.changing_fields(now))
         if match.route.rate_class != DOOR_CLASS:
             self.charge(exchange, match.route.rate_class)
-        if request.method == "HEAD":  # its answer could not be kept, and would be another's in length
+        if exchange.method == "HEAD":  # its answer could not be kept, and would be another's in length
             return await self._pass_alone(exchange, match, None, target)
-        fetched = await self._cache.fetch(question, entry)
+        fetched = await self._cache.fetch(self._question(exchange, match, target, accept), entry)
         self._cache.answered["stale" if fetched.is_stale else "collapsed" if fetched.is_collapsed else "miss"] += 1
         forward = "stale" if entry is not None else "uri-miss"
         if fetched.given is not None:
             return await self._relay(exchange, fetched.given, forward)
         assert fetched.entry is not None
-        return self._hand_out(exchange, target, fetched.entry, _fields_of(fetched, forward, time.monotonic()))
+        return self._hand_out(exchange, match, target, fetched.entry, _fields_of(fetched, forward, time.monotonic()))
 
     def _shared_target(self, exchange: Exchange, match: Match, body: bytes | None) -> str | None:
-        headers = exchange.request.headers
-        if exchange.request.method not in ("GET", "HEAD") or body is not None:
+        headers = exchange.headers
+        if exchange.method not in ("GET", "HEAD") or body is not None:
             return None
         if "Authorization" in headers or "Cookie" in headers:
             return None
         return shared_target(match.path, exchange.query, match.route.parameters)
 
     def _question(self, exchange: Exchange, match: Match, target: str, accept: str) -> Question:
-        source = exchange.source
         shown = [("Accept", accept)] if accept else []
-        shown += [("X-Forwarded-For", source), ("X-Request-Id", exchange.request_id)]
+        shown += [("X-Forwarded-For", exchange.source), ("X-Request-Id", exchange.request_id)]
 
-        async def ask(validators: list[tuple[str, str]]) -> Given:
-            return await self._send(match, HopRequest("GET", target, shown + validators, None), source)
+        def ask(validators: list[tuple[str, str]]) -> Awaitable[Given]:
+            return self._send(match, HopRequest("GET", target, shown + validators, None), exchange.address)
 
         # RFC 9111, 5.2.1.5. Its other directives are left alone: anybody could have a service asked at his will.
-        may_keep = "no-store" not in exchange.request.headers.get("Cache-Control", "").lower()
+        may_keep = "no-store" not in exchange.headers.get("Cache-Control", "").lower()
         return Question(target, accept, ask, _dress, may_keep)
 
     async def _pass_alone(
         self, exchange: Exchange, match: Match, body: bytes | None, target: str | None = None
-    ) -> OnWire:
-        request = exchange.request
+    ) -> Answer | StreamedAnswer:
         self._cache.answered["bypass"] += 1
         if target is None:
             if match.route.rate_class != DOOR_CLASS:
                 self.charge(exchange, match.route.rate_class)
             target = f"{match.path}?{exchange.query}" if exchange.query else match.path
-        headers = request_headers(request.headers.items(), exchange.source, exchange.request_id)
-        given = await self._send(match, HopRequest(request.method, target, headers, body), exchange.source)
-        if "Authorization" in request.headers:
-            self._learn(request.headers["Authorization"], given)
+        headers = request_headers(exchange.headers.items(), exchange.source, exchange.request_id)
+        given = await self._send(match, HopRequest(exchange.method, target, headers, body), exchange.address)
+        if "Authorization" in exchange.headers:
+            self._learn(exchange.headers["Authorization"], given)
         return await self._relay(exchange, given, "bypass")
 
     def _learn(self, authorization: str, given: "Admitted") -> None:
@@ -124,41 +118,41 @@ class Passing:
         if accepted is not None:
             self._limits.learn(authorization, accepted=accepted, now=time.monotonic())
 
-    async def _send(self, match: Match, asked: HopRequest, source: str) -> "Admitted":
-        gate = self._admission.gates[match.route.service]
-        caller = network_of(source.partition(",")[0])
-        await gate.enter(caller)
+    async def _send(self, match: Match, asked: HopRequest, address: str) -> "Admitted":
+        route = match.route
+        gate = self._admission.gates[route.service]
+        caller = network_of(address)
+        if not gate.try_enter(caller):
+            await gate.enter(caller)
         try:
-            hop = self._hops[match.route.service]
-            given = await hop.send(asked, timeout_seconds=match.route.timeout_seconds)
+            given = await self._hops[route.service].send(asked, timeout_seconds=route.timeout_seconds)
         except BaseException:
             gate.leave(caller)
             raise
         return Admitted(given, gate, caller)
 
-    async def _relay(self, exchange: Exchange, given: Given, forward: str) -> OnWire:
+    async def _relay(self, exchange: Exchange, given: Given, forward: str) -> Answer | StreamedAnswer:
         """A service's answer, for one caller: whole if it is all there, else as it comes."""
         exchange.on_close = given.close
-        headers = answer_headers(given.headers)
         lines = (
-            f"{_OWN_LINES}Cache-Status: {CACHE_NAME}; fwd={forward}\r\n"
+            f"{answer_lines(given.headers)}{_OWN_LINES}Cache-Status: {CACHE_NAME}; fwd={forward}\r\n"
             f"X-Request-Id: {exchange.request_id}\r\n{exchange.added}"
         )
         length = given.content_length
-        if given.is_complete and length is not None and length <= _SMALL_BYTES and exchange.request.method != "HEAD":
-            return Answer(given.status, headers, await given.read(_SMALL_BYTES), lines=lines)
-        return Answer(given.status, headers, lines=lines, chunks=given.chunks(), content_length=length)
+        if given.is_complete and length is not None and length <= _SMALL_BYTES and exchange.method != "HEAD":
+            return whole(exchange, given.status, lines, await given.read(_SMALL_BYTES))
+        return StreamedAnswer(given.status, lines, given.chunks(), length)
 
-    def _hand_out(self, exchange: Exchange, target: str, entry: Entry, changing: bytes) -> OnWire:
+    def _hand_out(self, exchange: Exchange, match: Match, target: str, entry: Entry, changing: bytes) -> Answer:
         """An entry, as this caller asked for it."""
-        request = exchange.request
-        made = self._cache.represent(target, entry, request.headers.get("Accept-Encoding", ""))
-        last = f"{exchange.added}X-Request-Id: {exchange.request_id}\r\n"
-        last += connection_line(request, stays=stays_open(request))
-        end = changing + last.encode() + b"\r\n"
-        if entry.matches(request.headers.get("If-None-Match", "")):
-            return ReadyAnswer(304, made.not_modified_head + end)
-        return ReadyAnswer(entry.status, made.head + end + (b"" if request.method == "HEAD" else made.body))
+        self._hits.remember(exchange.target, Place(match, exchange.path, target))
+        headers = exchange.headers
+        made = self._cache.represent(target, entry, headers.get("Accept-Encoding", ""))
+        last = f"{exchange.added}X-Request-Id: {exchange.request_id}\r\n{exchange.connection_line()}\r\n".encode()
+        if entry.matches(headers.get("If-None-Match", "")):
+            return Answer(304, made.not_modified_head + changing + last)
+        body = b"" if exchange.method == "HEAD" else made.body
+        return Answer(entry.status, b"".join((made.head, changing, last, body)))
 
 
 class Admitted:

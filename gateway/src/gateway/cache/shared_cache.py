@@ -67,12 +67,26 @@ class Fetched(NamedTuple):
 
 
 class _Flight:
-    """A question under way, and how many want its answer."""
+    """A question under way, and who waits for its answer."""
 
-    def __init__(self, task: "asyncio.Task[Fetched]") -> None:
-        self.task = task
-        self.wanted_by = 0
+    __slots__ = ("failure", "fetched", "is_taken", "task", "waiting")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None]
+        self.waiting: list[asyncio.Future[None]] = []
+        self.fetched: Fetched | None = None
+        self.failure: BaseException | None = None
         self.is_taken = False
+
+    @property
+    def wanted_by(self) -> int:
+        """How many wait for the answer."""
+        return len(self.waiting)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether there is an answer, or a reason why there is none."""
+        return self.fetched is not None or self.failure is not None
 
     def take(self) -> bool:
         """Whether the answer that one alone may have is the asker's."""
@@ -85,6 +99,7 @@ class SharedCache:
     """The store, and what is under way to fill it."""
 
     def __init__(self, limit_bytes: int) -> None:
+        """Needs a running loop."""
         self.store = Store(limit_bytes)
         self.answered: Counter[str] = Counter()
         """Requests so far, by where their answer came from: `hit`, `stale`, `miss`, `collapsed` or `bypass`."""
@@ -93,6 +108,7 @@ class SharedCache:
         self._renewals: set[asyncio.Task[None]] = set()
         self._unkeepable: dict[str, float] = {}
         self._now = time.monotonic
+        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it is told by its cancellation."""
@@ -143,39 +159,49 @@ class SharedCache:
         flight = self._flights.get(key)
         is_collapsed = flight is not None
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(self._ask(question, stale)))
-            flight.task.add_done_callback(lambda _task: self._land(key, flight))
-        flight.wanted_by += 1
+            flight = self._flights[key] = _Flight()
+            flight.task = self._loop.create_task(self._fly(key, flight, question, stale))
+        landed = self._loop.create_future()
+        flight.waiting.append(landed)
         try:
-            fetched = await asyncio.shield(flight.task)
-            if fetched.given is None or flight.take():
-                return fetched._replace(is_collapsed=True) if is_collapsed else fetched
-        except TooManyAtOnce:
-            if not is_collapsed:
-                raise
-        finally:
-            flight.wanted_by -= 1
-            if not flight.wanted_by:
+            await landed
+        except asyncio.CancelledError:
+            flight.waiting.remove(landed)
+            if not flight.waiting:
                 self._give_up(key, flight)
+            raise
+        flight.waiting.remove(landed)
+        failure, fetched = flight.failure, flight.fetched
+        if failure is not None and not (is_collapsed and isinstance(failure, TooManyAtOnce)):
+            raise failure
+        if fetched is not None and (fetched.given is None or flight.take()):
+            return fetched._replace(is_collapsed=True) if is_collapsed else fetched
         # It was for one alone, or refused to one. The others ask for themselves; who comes later does so at once.
         return await self._ask(question, stale)
 
-    def _land(self, key: tuple[str, str], flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        if not flight.task.cancelled():
-            flight.task.exception()  # who waited was told; nobody may have
-
-    def _give_up(self, key: tuple[str, str], flight: _Flight) -> None:
-        task = flight.task
-        if not task.done():
-            task.cancel()
+    async def _fly(self, key: tuple[str, str], flight: _Flight, question: Question, stale: Entry | None) -> None:
+        """Ask for all who wait, in a task that is nobody's: who asked first may leave."""
+        try:
+            flight.fetched = await self._ask(question, stale)
+        except BaseException as error:
+            flight.failure = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-        elif not flight.is_taken and not task.cancelled() and task.exception() is None:
-            given = task.result().given
-            if given is not None:
-                given.close()
+            for landed in flight.waiting:
+                if not landed.done():
+                    landed.set_result(None)
+
+    def _give_up(self, key: tuple[str, str], flight: _Flight) -> None:
+        """Nobody waits any more."""
+        if not flight.has_landed:
+            flight.task.cancel()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        elif flight.fetched is not None and flight.fetched.given is not None and flight.take():
+            flight.fetched.given.close()
 
     async def _ask(self, question: Question, stale: Entry | None) -> Fetched:
         started = self._now()

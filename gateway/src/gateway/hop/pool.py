@@ -41,6 +41,7 @@ class Pool:
         self._connecting = 0
         self._is_closed = False
         self._is_aborted = False
+        self._loop = asyncio.get_running_loop()
 
     @property
     def free_connections(self) -> int:
@@ -58,7 +59,7 @@ class Pool:
 
     async def connect(self, end: float) -> Connection:
         """A new connection, by `end` (loop time) and within a second. Raises NotSent."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         self._connecting += 1
         try:
             async with asyncio.timeout_at(min(end, loop.time() + CONNECT_TIMEOUT_SECONDS)):
@@ -100,7 +101,7 @@ class Pool:
         if self._is_closed or len(self._free) >= FREE_LIMIT:
             connection.abort()
         else:
-            connection.free_since = asyncio.get_running_loop().time()
+            connection.free_since = self._loop.time()
             self._free.append(connection)
 
     def _forget(self, connection: Connection) -> None:
