@@ -82,6 +82,8 @@ async def test_behind_a_trusted_proxy_each_caller_has_a_limit(session: aiohttp.C
         pretended = {"X-Forwarded-For": "192.0.2.77, 198.51.100.1"}
         assert (await ask(gateway, session, headers=pretended))[0] == 429
         assert (await ask(gateway, session, headers={"X-Forwarded-For": "2001:db8::2"}))[0] == 429
+        for with_port in ("198.51.100.1:4711", "198.51.100.1:4712", "[2001:db8::1]:443"):
+            assert (await ask(gateway, session, headers={"X-Forwarded-For": with_port}))[0] == 429
 
 
 async def test_a_token_nobody_has_accepted_opens_no_bucket(session: aiohttp.ClientSession) -> None:

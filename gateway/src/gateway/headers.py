@@ -75,6 +75,8 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 _TRACE = frozenset({"traceparent", "tracestate"})
 # `X_Forwarded_For` and its like have passed for their twins with a dash (CVE-2025-64484).
 _NAME = re.compile(r"[A-Za-z0-9-]+")
+# The forms of RFC 7239, 6: with a port, or an IPv6 address in brackets; Azure's gateways write the first.
+_WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?)")
 # What came as bytes that are no UTF-8 is held as surrogates, and cannot be written again.
 _BROKEN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
@@ -178,21 +180,24 @@ def forwarded_for(peer: str, offered: list[str], trusted: tuple[Network, ...]) -
     """The caller's address, then the trusted proxies it came through, the last of them being the `peer`.
 
     Read from the right: an address is believed only if a trusted proxy wrote it down. `offered` are the values of
-    `X-Forwarded-For` as they came.
+    `X-Forwarded-For` as they came; some proxies write the caller's port behind the address, which is left out here.
     """
     hops = [peer]
     claimed = [one.strip() for field in offered for one in field.split(",")]
-    while claimed and is_trusted(hops[0], trusted) and _is_address(claimed[-1]):
-        hops.insert(0, claimed.pop())
+    while claimed and is_trusted(hops[0], trusted) and (address := _address_in(claimed.pop())):
+        hops.insert(0, address)
     return ", ".join(hops)
 
 
-def _is_address(text: str) -> bool:
+def _address_in(text: str) -> str:
+    """The address alone, of one with or without a port; empty where there is none."""
+    with_port = _WITH_PORT.fullmatch(text)
+    address = with_port["v4"] or with_port["v6"] if with_port else text
     try:
-        ip_address(text)
+        ip_address(address)
     except ValueError:
-        return False
-    return True
+        return ""
+    return address
 
 
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
