@@ -214,6 +214,18 @@ async def test_hints_before_the_answer_are_not_the_answer(session: aiohttp.Clien
         )
 
 
+@pytest.mark.parametrize("caching", ["no-store", "max-age=60"])
+@pytest.mark.parametrize("name", ["Date", "Server", "Content-Type", "ETag"])
+async def test_what_a_service_says_twice_is_said_once(session: aiohttp.ClientSession, name: str, caching: str) -> None:
+    said = f"Cache-Control: {caching}\r\n{name}: first\r\n{name.lower()}: second\r\nContent-Length: 2"
+    async with gateway_before(sends(f"HTTP/1.1 200 OK\r\n{said}\r\n\r\n[]".encode())) as gateway:
+        for _ in range(2):
+            async with session.get(f"{gateway.url}/v1/trending/repositories") as answer:
+                assert await answer.read() == b"[]"
+                assert answer.headers.getall(name) == ["wegit" if name == "Server" else "first"]
+                assert len(answer.headers.getall("Date")) == 1
+
+
 async def test_headers_that_cannot_be_written_are_left_out(session: aiohttp.ClientSession) -> None:
     head = b"HTTP/1.1 200 OK\r\nX-Note: \xff\xfe\r\nX_Twin: 1\r\nMax-Page: 3\r\nContent-Length: 2\r\n\r\n[]"
     async with gateway_before(sends(head)) as gateway, session.get(f"{gateway.url}/trending-repositories") as response:

@@ -14,6 +14,7 @@ from gateway.headers import (
     check_headers,
     forwarded_for,
     request_headers,
+    with_one_reading,
 )
 from service_kit.patience import HEADER as TIMEOUT_HEADER
 
@@ -190,6 +191,30 @@ def test_what_may_be_there_once_is_not_there_twice(name: str) -> None:
 
 def test_a_service_does_not_speak_for_the_gateway() -> None:
     assert answered(*SECURITY_HEADERS, ("Content-Security-Policy", "default-src *")) == []
+
+
+DATE = ("Date", "Fri, 27 Nov 2026 17:00:00 GMT")
+ARRIVED = "Fri, 27 Nov 2026 18:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], [("Date", ARRIVED)]),
+        ([("date", "x"), ("ETag", "a")], [("date", "x"), ("ETag", "a")]),
+        ([DATE, ("date", "x")], [DATE]),
+        ([("Content-Type", "a"), DATE, ("content-type", "b")], [("Content-Type", "a"), DATE]),
+        ([DATE, ("Set-Cookie", "a"), ("Set-Cookie", "b")], [DATE, ("Set-Cookie", "a"), ("Set-Cookie", "b")]),
+        (
+            [("Vary", "a"), ("vary", "b"), ("Age", "1"), ("Age", "2")],
+            [("Vary", "a"), ("vary", "b"), ("Age", "1"), ("Date", ARRIVED)],
+        ),
+    ],
+)
+def test_of_what_a_service_may_say_once_the_first_is_taken(
+    given: list[tuple[str, str]], kept: list[tuple[str, str]]
+) -> None:
+    assert with_one_reading(given, ARRIVED) == kept
 
 
 NAMES = st.one_of(

@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from email.utils import formatdate
-from functools import lru_cache
-from time import time
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
@@ -17,6 +14,7 @@ from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.documentation import read_documents
 from gateway.exchange import Exchange
 from gateway.headers import SECURITY_HEADERS, check_headers
+from gateway.http_date import http_date
 from gateway.passing import Passing
 from gateway.routes import ROUTES, RouteTable
 from gateway.target import check_target
@@ -139,7 +137,7 @@ def _own_answer(exchange: Exchange, status: int, headers: Iterable[tuple[str, st
     """An answer of the gateway's own."""
     headers = list(headers)
     named = {name for name, _ in headers}
-    own = (("Server", "wegit"), ("Date", _http_date(int(time()))), ("X-Request-Id", exchange.request_id))
+    own = (("Server", "wegit"), ("Date", http_date()), ("X-Request-Id", exchange.request_id))
     security = [field for field in SECURITY_HEADERS if field[0] not in named]
     return whole(exchange, status, lines_of([*headers, *own, *ON_EVERY_ANSWER, *security]) + exchange.added, body)
 
@@ -148,11 +146,6 @@ def _problem(exchange: Exchange, response: web.Response) -> Answer:
     """An answer of the gateway's own, from what errors are mapped to."""
     assert isinstance(response.body, bytes)
     return _own_answer(exchange, response.status, response.headers.items(), response.body)
-
-
-@lru_cache(maxsize=2)
-def _http_date(second: int) -> str:
-    return formatdate(second, usegmt=True)
 
 
 def _check_version_and_expectation(exchange: Exchange) -> None:

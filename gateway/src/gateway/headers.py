@@ -70,6 +70,21 @@ _SINGLE = frozenset(
         "x-request-id",
     }
 )
+_SINGLE_IN_ANSWERS = frozenset(
+    {
+        "age",
+        "content-disposition",
+        "content-location",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "last-modified",
+        "location",
+        "retry-after",
+    }
+)
 # W3C Trace Context, 3.2; neither id may be all zeros.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE = frozenset({"traceparent", "tracestate"})
@@ -126,6 +141,22 @@ def request_headers(offered: Iterable[tuple[str, str]], forwarded_for: str, requ
     if has_trace and not is_traced:
         fields = [field for field in fields if field[0].lower() not in _TRACE]
     return [*fields, ("X-Forwarded-For", forwarded_for), ("X-Request-Id", request_id)]
+
+
+def with_one_reading(given: Fields, arrived: str) -> Fields:
+    """A service's headers: of each that may be there once the first, and `arrived` as `Date` where it said none.
+
+    `arrived` is the HTTP date of the answer's coming (RFC 9110, 6.6.1).
+    """
+    names = [name.lower() for name, _ in given]
+    if len(set(names)) < len(names):
+        first = {name: number for number, name in reversed([*enumerate(names)])}
+        given = [
+            field
+            for number, (name, field) in enumerate(zip(names, given, strict=True))
+            if first[name] == number or name not in _SINGLE_IN_ANSWERS
+        ]
+    return given if "date" in names else [*given, ("Date", arrived)]
 
 
 def answer_headers(given: Iterable[tuple[str, str]]) -> Fields:

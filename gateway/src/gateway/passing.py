@@ -11,10 +11,11 @@ from gateway.cache.shared_cache import Fetched, Given, Question, SharedCache
 from gateway.callers import Callers
 from gateway.cors import ON_EVERY_ANSWER
 from gateway.exchange import Exchange
-from gateway.headers import SECURITY_HEADERS, answer_headers, answer_lines, request_headers
+from gateway.headers import SECURITY_HEADERS, answer_headers, answer_lines, request_headers, with_one_reading
 from gateway.hits import Hits, Place
 from gateway.hop.answer import HopAnswer
 from gateway.hop.hop import Hop, HopRequest
+from gateway.http_date import http_date
 from gateway.rate_limits import DOOR_CLASS, RateLimits, is_accepted, network_of
 from gateway.routes import Match, Service
 
@@ -162,7 +163,7 @@ class Admitted:
 
     def __init__(self, given: HopAnswer, gate: Gate, caller: str) -> None:
         self.status = given.status
-        self.headers = given.headers
+        self.headers = with_one_reading(given.headers, http_date())
         self.content_length = given.content_length
         self._given = given
         self._gate = gate
