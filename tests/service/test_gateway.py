@@ -10,6 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.routes import ROUTES, Route, Service
+from tests.fakes.raw_upstream import raw_upstream, sends
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
 
 EXAMPLES = {"{login}": "torvalds", "{owner}": "mirrorhanyu", "{name}": "WeGit.x", "{id}": "7"}
@@ -379,3 +380,16 @@ async def test_readiness_says_what_a_service_lacks_and_how_its_replicas_are(
     assert (told["status"], told["degraded"]) == ("not_ready", ["database"])
     address = gateway.services[Service.NOTIFIER].url.removeprefix("http://")
     assert [(one["address"], one["state"]) for one in told["replicas"]] == [(address, "active")]
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_service_whose_readiness_is_no_json_is_judged_by_its_status(
+    session: aiohttp.ClientSession, status: int
+) -> None:
+    answer = f"HTTP/1.1 {status} X\r\nContent-Length: 8\r\n\r\n<html></".encode()
+    async with raw_upstream(sends(answer)) as upstream, running_gateway(search_service_url=upstream.url) as gateway:
+        async with session.get(f"{gateway.internal_url}/health/ready") as response:
+            ready = await response.json()
+        assert (response.status, ready["status"]) == (200, "ready")
+        assert ready["degraded"] == ([] if status == 200 else ["search-service"])
+        assert status == 200 or list(ready["details"]["search-service"]) == ["replicas"]

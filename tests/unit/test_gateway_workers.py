@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics_sum import sum_metrics
-from gateway.workers import Worker, aggregate_readiness
+from gateway.workers import Readiness, Worker, aggregate_readiness
 
 
 class DyingWorker(Worker):
@@ -74,30 +74,53 @@ def test_what_counts_is_summed_and_what_is_a_state_is_shown_for_each(
     assert shown == expected
 
 
-WELL = (200, {"status": "ready", "degraded": []})
-LEANING = (200, {"status": "ready", "degraded": ["repo-service"], "details": {"repo-service": {"replicas": []}}})
-LEAVING = (503, {"status": "not_ready", "degraded": ["gateway"], "details": {"gateway": {"leaving": True}}})
-BROKEN = (500, {"code": "internal_error"})
+WELL = (200, Readiness())
+LEANING = (200, Readiness(["repo-service"], {"repo-service": {"replicas": ["a"]}}))
+LEANING_MORE = (200, Readiness(["repo-service"], {"repo-service": {"replicas": ["a", "b"]}}))
+LEAVING = (503, Readiness(["gateway"], {"gateway": {"leaving": True}}))
+BROKEN = (500, Readiness())
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "degraded"),
+    ("told", "status", "degraded", "details"),
     [
-        ({"1": WELL, "2": WELL}, 200, []),
-        ({"1": WELL}, 200, ["worker-2"]),
-        ({"1": WELL, "2": LEANING}, 200, ["repo-service"]),
-        ({"1": LEANING, "2": LEANING}, 200, ["repo-service"]),
-        ({"1": LEAVING, "2": WELL}, 200, ["worker-1", "gateway"]),
-        ({"1": LEAVING, "2": LEAVING}, 503, ["worker-1", "worker-2", "gateway"]),
-        ({"1": BROKEN, "2": WELL}, 200, ["worker-1"]),
-        ({}, 503, ["worker-1", "worker-2"]),
+        ({"1": WELL, "2": WELL}, 200, [], {}),
+        ({"1": WELL}, 200, ["worker-2"], {}),
+        ({"1": WELL, "2": LEANING}, 200, ["repo-service"], {"repo-service": {"worker-2": {"replicas": ["a"]}}}),
+        (
+            {"1": LEANING_MORE, "2": LEANING},
+            200,
+            ["repo-service"],
+            {"repo-service": {"worker-1": {"replicas": ["a", "b"]}, "worker-2": {"replicas": ["a"]}}},
+        ),
+        ({"1": LEAVING, "2": WELL}, 200, ["worker-1", "gateway"], {"gateway": {"worker-1": {"leaving": True}}}),
+        (
+            {"1": LEAVING, "2": LEAVING},
+            503,
+            ["worker-1", "worker-2", "gateway"],
+            {"gateway": {"worker-1": {"leaving": True}, "worker-2": {"leaving": True}}},
+        ),
+        ({"1": BROKEN, "2": WELL}, 200, ["worker-1"], {}),
+        ({}, 503, ["worker-1", "worker-2"], {}),
     ],
 )
 def test_one_worker_that_is_ready_is_enough_and_the_others_are_named(
-    told: dict[str, tuple[int, dict[str, Any]]], status: int, degraded: list[str]
+    told: dict[str, tuple[int, Readiness]], status: int, degraded: list[str], details: dict[str, Any]
 ) -> None:
     answered, body = aggregate_readiness(["1", "2"], told)
     assert (answered, body["status"]) == (status, "ready" if status == 200 else "not_ready")
     assert body["degraded"] == degraded
-    details = {name: said for _, told_body in told.values() for name, said in told_body.get("details", {}).items()}
     assert body.get("details", {}) == details
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"Bad Gateway", b"[]", b'{"degraded": 5}', b'{"degraded": [5]}', b'{"details": []}', b"\xff", b"[" * 100_000],
+)
+def test_a_readiness_that_is_none_says_nothing(body: bytes) -> None:
+    assert Readiness.read(body) == Readiness()
+
+
+def test_a_readiness_is_read_with_its_details() -> None:
+    body = b'{"status": "not_ready", "degraded": ["gateway"], "details": {"gateway": {"leaving": true}}}'
+    assert Readiness.read(body) == LEAVING[1]

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -198,9 +198,7 @@ def make_parent_app(workers: list[Worker]) -> web.Application:
 
     async def get_ready(_request: web.Request) -> web.Response:
         answers = await ask_all("/health/ready")
-        told = {
-            name: (status, msgspec.json.decode(body, type=dict[str, Any])) for name, (status, body) in answers.items()
-        }
+        told = {name: (status, Readiness.read(body)) for name, (status, body) in answers.items()}
         status, ready = aggregate_readiness([worker.name for worker in workers], told)
         return web.json_response(ready, status=status, headers={"Cache-Control": "no-store"})
 
@@ -215,15 +213,32 @@ def make_parent_app(workers: list[Worker]) -> web.Application:
     return app
 
 
-def aggregate_readiness(
-    workers: list[str], told: Mapping[str, tuple[int, dict[str, Any]]]
-) -> tuple[int, dict[str, Any]]:
-    """Ready as long as one worker is; degraded by what any of them says, and by each that says nothing. Pure."""
-    degraded = dict.fromkeys(f"worker-{name}" for name in workers if name not in told or told[name][0] != 200)
+class Readiness(msgspec.Struct, frozen=True):
+    """What a worker's `/health/ready` says beside its status."""
+
+    degraded: list[str] = []
     details: dict[str, Any] = {}
-    for _, body in told.values():
-        degraded |= dict.fromkeys(body.get("degraded", ()))
-        details |= body.get("details", {})
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """From an answer's body; one that is something else says nothing."""
+        try:
+            return msgspec.json.decode(body, type=cls)
+        except msgspec.DecodeError:
+            return cls()
+
+
+def aggregate_readiness(workers: list[str], told: Mapping[str, tuple[int, Readiness]]) -> tuple[int, dict[str, Any]]:
+    """Ready as long as one worker is; degraded by what any of them says, and by each that says nothing. Pure.
+
+    Each sees services and replicas for itself, so details are by what they are about and then by worker.
+    """
+    degraded = dict.fromkeys(f"worker-{name}" for name in workers if name not in told or told[name][0] != 200)
+    details: dict[str, dict[str, Any]] = {}
+    for worker, (_, said) in told.items():
+        degraded |= dict.fromkeys(said.degraded)
+        for name, one in said.details.items():
+            details.setdefault(name, {})[f"worker-{worker}"] = one
     is_ready = any(status == 200 for status, _ in told.values())
     ready = {"status": "ready" if is_ready else "not_ready", "degraded": list(degraded)}
     return 200 if is_ready else 503, {**ready, **({"details": details} if details else {})}
