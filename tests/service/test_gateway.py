@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from gateway import connections, front
 from gateway.routes import ROUTES, Route, Service
 from tests.fakes.raw_upstream import raw_upstream, sends
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
@@ -296,6 +297,37 @@ async def test_a_body_beyond_the_limit_is_refused(
         assert response.status == 413
         assert (await response.json(content_type=None))["status"] == 413
     assert gateway.seen_by_all == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "sent", "status"),
+    [
+        ("GET /v1/me", 70_000, b"413"),
+        ("GET /v1/me", 10, b"408"),
+        ("POST /v1/me", 10, b"405"),
+        ("POST /nothing", 10, b"404"),
+        ("POST /v1//me", 10, b"400"),
+        ("OPTIONS /v1/me", 10, b"204"),
+    ],
+)
+async def test_who_is_answered_before_his_body_has_come_is_told_that_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, request_line: str, sent: int, status: bytes
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(front, "REQUEST_BODY_TIMEOUT_SECONDS", 0.1 if status == b"408" else 60)
+    async with running_gateway() as gateway:
+        head = f"{request_line} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+        received = await gateway.exchange(head.encode() + b"x" * sent)  # to the connection's end
+    assert received.startswith(b"HTTP/1.1 " + status)
+    assert received.count(b"\r\nConnection: close\r\n") == received.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_body_that_nobody_wants_but_that_has_come_ends_no_connection(gateway: RunningGateway) -> None:
+    request = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    received = await gateway.exchange(request + request + last)
+    assert received.count(b"HTTP/1.1 404 ") == 3
+    assert received.count(b"Connection: close") == 1
 
 
 async def test_a_compressed_body_is_not_unpacked(gateway: RunningGateway, session: aiohttp.ClientSession) -> None:

@@ -70,7 +70,9 @@ class Exchange:
 
     def connection_line(self, *, has_end: bool = True) -> str:
         """The field line that says what becomes of the connection; empty where HTTP's version says it."""
-        self.keeps_alive = has_end and self.wants_more and self.connection.stays
+        # What is left of a body that nobody wants would have to be read before another request could be.
+        is_read = self.body is None or self.body.is_eof()
+        self.keeps_alive = has_end and is_read and self.wants_more and self.connection.stays
         if not self.keeps_alive:
             return "Connection: close\r\n"
         return "" if self.version == HttpVersion11 else "Connection: keep-alive\r\n"
