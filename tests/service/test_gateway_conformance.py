@@ -8,9 +8,11 @@ import pytest
 from aiohttp import web
 
 from gateway.fast_path import AIOHTTP_VERSION
+from gateway.headers import SINGLE
 from gateway.routes import Service
 from tests.fakes.running_gateway import RunningGateway, running_gateway
 from tests.fakes.waiting import until
+from tests.service.test_gateway_hostile import REFUSED_BYTES, TOKEN
 
 HIT = "/v1/developers/torvalds"
 HEAD = f"GET {HIT} HTTP/1.1\r\nHost: x\r\n"
@@ -114,6 +116,24 @@ async def test_a_request_on_a_used_connection_has_its_one_answer(
     assert statuses(received) == [status]
     assert (BODY in received) is has_body
     assert b"X-Request-Id: " in received or status == 400
+
+
+HOSTILE = {name: sent.replace(f"/v1/me?token={TOKEN}", HIT) for name, sent in REFUSED_BYTES.items()} | {
+    f"two of {name}": f"{HEAD}{name.title()}: a\r\nX-A: b\r\n{name.upper()}: a\r\n\r\n" for name in sorted(SINGLE)
+}
+
+
+@pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_what_has_two_readings_is_no_hit(gateway: RunningGateway, sent: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    async with asyncio.timeout(5):
+        writer.write(f"{HEAD}\r\n".encode())
+        await reader.readuntil(BODY)
+        writer.write(f"{sent}{HEAD}{CLOSE}".encode("latin-1"))
+        received = await reader.read()
+    writer.close()
+    assert statuses(received) in ([400], [400, 200])  # what aiohttp's parser refuses ends the connection
+    assert gateway.seen_by_all == []
 
 
 @pytest.mark.parametrize("keeps", [False, True])

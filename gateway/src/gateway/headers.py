@@ -6,6 +6,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
+from multidict import CIMultiDictProxy
+
 from service_kit.errors import InvalidRequest
 
 Network = IPv4Network | IPv6Network
@@ -49,7 +51,7 @@ _NOT_FROM_CALLERS = frozenset(
 )
 _NOT_FROM_CALLERS_BEGIN = ("x-auth-", "x-authenticated-", "x-envoy-", "x-forwarded-", "x-remote-", "x-user", "x-wegit-")
 # Two of them would be two readings (RFC 9110, 5.3). aiohttp's parser sees to Host and Content-Length.
-_SINGLE = frozenset(
+SINGLE = frozenset(
     {
         "authorization",
         "content-location",
@@ -127,6 +129,14 @@ def check_headers(offered: Iterable[tuple[str, str]]) -> None:
             seen.add(kind.lower)
 
 
+def has_repeats(offered: CIMultiDictProxy[str]) -> bool:
+    """Whether a name is there twice, which `check_headers` may refuse; for hits, at a quarter of its price.
+
+    aiohttp's parser gives the names that it knows one spelling; of those that may be there once it knows all but this.
+    """
+    return len(set(offered)) < len(offered) or ("traceparent" in offered and len(offered.getall("traceparent")) > 1)
+
+
 def request_headers(offered: Iterable[tuple[str, str]], forwarded_for: str, request_id: str) -> Fields:
     """What a service gets to see of a caller's headers; ours come last, so that `Connection` cannot name them."""
     fields = []
@@ -185,7 +195,7 @@ def _kind_of(name: str) -> _Kind:
     lower = name.lower() if _NAME.fullmatch(name) else ""
     return _Kind(
         lower,
-        is_single=lower in _SINGLE,
+        is_single=lower in SINGLE,
         is_end_to_end=lower != "" and lower not in _HOP_BY_HOP,
         is_from_callers=lower not in _NOT_FROM_CALLERS and not lower.startswith(_NOT_FROM_CALLERS_BEGIN),
         is_from_services=lower not in _NOT_FROM_SERVICES and not lower.startswith("access-control-"),

@@ -8,6 +8,7 @@ from multidict import CIMultiDictProxy
 from gateway.access_log import AccessLog
 from gateway.cache.shared_cache import SharedCache
 from gateway.callers import Callers
+from gateway.headers import has_repeats
 from gateway.rate_limits import DOOR_CLASS, RateLimits
 from gateway.routes import Match
 from service_kit.request_id import well_formed_or_new
@@ -48,7 +49,7 @@ class Hits:
         place = self._places.get(raw_target)
         if place is None or method not in ("GET", "HEAD"):
             return None
-        if "Authorization" in headers or "Cookie" in headers or "Expect" in headers:
+        if "Authorization" in headers or "Cookie" in headers or "Expect" in headers or has_repeats(headers):
             return None
         entry = self._cache.store.get(place.target, headers.get("Accept", ""))
         now = time.monotonic()
