@@ -119,6 +119,29 @@ async def test_a_worker_that_dies_is_started_again_while_the_others_serve() -> N
         os.kill(second, 0)
 
 
+async def answered_so_far(gateway: GatewayProcess) -> float:
+    """What the metrics count of answers to REQUEST, over all workers."""
+    _, page = await gateway.internal("/metrics")
+    counts = r'(?m)^(?:http_request_duration_seconds_count|gateway_hits_total)\{.*route="/v1/developers/.* (\S+)$'
+    return sum(map(float, re.findall(counts, page)))
+
+
+async def test_what_a_dead_worker_counted_stays_counted() -> None:
+    async with gateway_process(GATEWAY_WORKERS="2") as gateway:
+        await gateway.wait_until("/health/ready", 200)
+        for _ in range(40):  # of which each worker gets some
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            await exchange(reader, writer)
+            writer.close()
+        assert await answered_so_far(gateway) == 40
+        os.kill(gateway.worker_pids[0], signal.SIGKILL)
+        await until(lambda: '"worker.died"' in gateway.log)
+        assert await answered_so_far(gateway) == 40
+        await until(lambda: len(gateway.worker_pids) == 3)
+        await gateway.wait_until("/health/ready", 200, '"degraded": []')
+        assert await answered_so_far(gateway) == 40
+
+
 async def test_workers_do_not_outlive_their_parent() -> None:
     async with gateway_process(GATEWAY_WORKERS="2") as gateway:
         await gateway.wait_until("/health/ready", 200)

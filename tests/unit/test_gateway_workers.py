@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
-from gateway.metrics_sum import sum_metrics
+from gateway.metrics_sum import ENDED_LIMIT, MetricsSum
 from gateway.workers import Readiness, Worker, aggregate_readiness
 
 
@@ -29,6 +30,10 @@ async def test_a_worker_that_is_down_at_a_stop_is_not_started_again() -> None:
     worker.stop()
     await keeping
     assert worker.started == 1
+
+
+def samples_of(page: bytes) -> list[Sample]:
+    return [sample for family in text_string_to_metric_families(page.decode()) for sample in family.samples]
 
 
 COUNTER = '# TYPE asked counter\nasked_total{{route="/x"}} {}\n'
@@ -64,14 +69,58 @@ HISTOGRAM = (
 def test_what_counts_is_summed_and_what_is_a_state_is_shown_for_each(
     pages: dict[str, str], expected: dict[tuple[str | None, ...], float]
 ) -> None:
-    families = text_string_to_metric_families(sum_metrics(pages).decode())
-    samples = [sample for family in families for sample in family.samples]
+    samples = samples_of(MetricsSum().page(pages))
     shown = {
         (sample.name, *(sample.labels.get(label) for label in ("route", "worker", "le"))): sample.value
         for sample in samples
     }
     assert len(shown) == len(samples)
     assert shown == expected
+
+
+def process(started: int, **counted: int) -> str:
+    """What a process says that was started then, and has counted so much of each route."""
+    values = "".join(f'asked_total{{route="{route}"}} {count}\n' for route, count in counted.items())
+    start = f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {started}\n"
+    return f"{start}# TYPE asked counter\n{values}"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [
+        ({"1": process(1, x=5)}, {"1": process(1, x=7)}, {"x": 7}),
+        ({"1": process(1, x=5)}, {"1": process(2, x=1)}, {"x": 6}),
+        ({"1": process(1, x=5)}, {"1": process(2, x=9)}, {"x": 14}),
+        ({"1": process(1, x=5, y=2)}, {"1": process(2, x=1)}, {"x": 6, "y": 2}),
+        ({"1": process(1, x=5)}, {"1": process(1)}, {"x": 5}),
+        ({"1": process(1, x=5)}, {"1": process(1, x=3)}, {"x": 8}),
+        ({"1": process(1, x=5), "2": process(1, x=3)}, {"2": process(1, x=4)}, {"x": 9}),
+        ({"1": process(1, x=5), "2": process(1, x=3)}, {}, {"x": 8}),
+    ],
+    ids=["the same", "another", "a busy other", "an idle other", "left out", "begun anew", "away", "all away"],
+)
+def test_a_sum_never_goes_backwards(then: dict[str, str], now: dict[str, str], expected: dict[str, int]) -> None:
+    metrics = MetricsSum()
+    metrics.page(then)
+    for _ in range(2):  # asking changes nothing
+        samples = samples_of(metrics.page(now))
+        assert {one.labels["route"]: one.value for one in samples if one.name == "asked_total"} == expected
+
+
+def test_a_state_is_shown_only_by_who_answers() -> None:
+    metrics = MetricsSum()
+    metrics.page({"1": GAUGE.format(2), "2": GAUGE.format(3)})
+    assert [one.labels["worker"] for one in samples_of(metrics.page({"2": GAUGE.format(3)}))] == ["2"]
+
+
+def test_what_nobody_adds_to_any_more_is_forgotten_beyond_a_bound() -> None:
+    metrics = MetricsSum()
+    metrics.page({"1": process(1, kept=1, **{f"r{number}": 1 for number in range(ENDED_LIMIT + 5)})})
+    samples = samples_of(metrics.page({"1": process(2, kept=1)}))
+    shown = {one.labels["route"]: one.value for one in samples if one.name == "asked_total"}
+    assert len(shown) == ENDED_LIMIT
+    assert shown["kept"] == 2
+    assert "r0" not in shown
 
 
 WELL = (200, Readiness())

@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.app import NOTICE_SECONDS, Settings
 from gateway.connections import LEAVE_SECONDS
 from gateway.listener import bind
-from gateway.metrics_sum import sum_metrics
+from gateway.metrics_sum import MetricsSum
 from gateway.shared_table import SIZE_BYTES, prepare
 from service_kit.server import SHUTDOWN_GRACE_SECONDS, listen, make_runner
 
@@ -184,6 +184,7 @@ async def _wait_until_ready(workers: list[Worker], keeping: set[asyncio.Task[Non
 
 def make_parent_app(workers: list[Worker]) -> web.Application:
     """Metrics and health over all workers."""
+    metrics = MetricsSum()
 
     async def ask_all(path: str) -> dict[str, tuple[int, bytes]]:
         answers = await asyncio.gather(*(worker.ask(path) for worker in workers), return_exceptions=True)
@@ -203,8 +204,9 @@ def make_parent_app(workers: list[Worker]) -> web.Application:
         return web.json_response(ready, status=status, headers={"Cache-Control": "no-store"})
 
     async def get_metrics(_request: web.Request) -> web.Response:
-        pages = {name: body.decode() for name, (_, body) in (await ask_all("/metrics")).items()}
-        return web.Response(body=sum_metrics(pages), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        answers = await ask_all("/metrics")
+        pages = {name: body.decode() for name, (status, body) in answers.items() if status == 200}
+        return web.Response(body=metrics.page(pages), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/health/live", get_live)
