@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -11,6 +12,8 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.admission import TooManyAtOnce
+from gateway.cache.entry import Entry
+from gateway.cache.policy import Lifetime
 from gateway.cache.shared_cache import Given, Question, SharedCache
 from gateway.routes import Service
 from service_kit.errors import UpstreamFault
@@ -271,6 +274,26 @@ async def test_what_a_caller_wants_kept_nowhere_is_not(
     assert len(gateway.gateway.cache.store) == 0
 
 
+async def test_who_wants_nothing_kept_does_not_change_what_others_get(
+    gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
+) -> None:
+    script.headers["Cache-Control"] = "max-age=60, stale-while-revalidate=60"
+    await get(session, gateway, Cache_Control="no-store")
+    gate = asyncio.Event()
+    script.wait, script.headers["Age"] = gate.wait, "70"
+    asked = [asyncio.create_task(get(session, gateway)) for _ in range(2)]
+    await until(lambda: _waiting(gateway) == 2)  # for one answer, as ever
+    gate.set()
+    await asyncio.gather(*asked)
+    assert script.asked == 2
+    (entry,) = gateway.gateway.cache.store._places[PATH]
+    entry.retry_at = 0.0  # a second later
+    script.headers["Age"] = "0"
+    assert (await get(session, gateway, Cache_Control="no-store")).answer == 2
+    await until(lambda: gateway.gateway.cache.store._places[PATH][0] is not entry)
+    assert (await get(session, gateway)).answer == 3
+
+
 async def test_who_asks_the_same_at_once_waits_for_one_answer(
     gateway: RunningGateway, session: aiohttp.ClientSession, script: Script
 ) -> None:
@@ -389,6 +412,50 @@ async def test_a_stale_answer_goes_on_while_it_is_renewed(
     await until(lambda: gateway.gateway.cache.store._places[PATH][0] is not entry)
     assert (await get(session, gateway)).answer == 2
     assert script.asked == 2
+
+
+class Private:
+    """An answer for one alone."""
+
+    is_complete = True
+    is_closed = False
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers = [("Cache-Control", "private")]
+        self.content_length: int | None = 0
+
+    async def read(self, limit_bytes: int) -> bytes:
+        return b""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield b""
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_an_answer_that_turns_out_not_to_be_for_everybody_is_asked_for_once_behind() -> None:
+    """Where several find the old one stale at the same moment."""
+    cache = SharedCache(1024 * 1024)
+    lifetime = Lifetime(age=70, fresh=60, while_revalidated=60, if_error=0)
+    stale = Entry(200, [], b"old", lifetime, time.monotonic(), "")
+    cache.store.put(PATH, stale)
+    given = [Private() for _ in range(3)]
+    asked = 0
+
+    async def ask(_validators: list[tuple[str, str]]) -> Private:
+        nonlocal asked
+        asked += 1
+        return given[asked - 1]
+
+    for _ in range(3):
+        cache.renew_behind(Question(PATH, "", ask, list), stale)
+    await until(lambda: given[0].is_closed)
+    await until(lambda: not cache._renewals)
+    assert asked == 1
+    assert len(cache.store) == 0
+    await cache.close()
 
 
 @pytest.mark.parametrize("failure", ["status", "unreachable"])

@@ -105,14 +105,14 @@ class SharedCache:
         """Requests so far, by where their answer came from: `hit`, `stale`, `miss`, `collapsed` or `bypass`."""
         self._compression = Compression()
         self._flights: dict[tuple[str, str], _Flight] = {}
-        self._renewals: set[asyncio.Task[None]] = set()
+        self._renewals: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._unkeepable: dict[str, float] = {}
         self._now = time.monotonic
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it is told by its cancellation."""
-        tasks = [*self._renewals, *(flight.task for flight in self._flights.values())]
+        tasks = [*self._renewals.values(), *(flight.task for flight in self._flights.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -131,9 +131,14 @@ class SharedCache:
         return plain
 
     def renew_behind(self, question: Question, entry: Entry) -> None:
-        """Have a stale entry renewed while it goes on being answered; nothing happens when that is under way."""
-        if (question.target, question.accept) in self._flights or self._now() < entry.retry_at:
+        """Have a stale entry renewed while it goes on being answered; nothing happens when that is under way.
+
+        The answer is kept whatever the caller wants kept: it is not to his request.
+        """
+        key = (question.target, question.accept)
+        if key in self._flights or key in self._renewals or self._now() < entry.retry_at:
             return
+        question = question._replace(may_keep=True)
 
         async def renew() -> None:
             try:
@@ -143,9 +148,8 @@ class SharedCache:
             except ServiceError as error:
                 log.warning("cache.renewal_failed", error=error.detail)
 
-        task = asyncio.create_task(renew(), name="cache renewal")
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
+        task = self._renewals[key] = asyncio.create_task(renew(), name="cache renewal")
+        task.add_done_callback(lambda _: self._renewals.pop(key))
 
     async def fetch(self, question: Question, stale: Entry | None) -> Fetched:
         """The answer to a question that the cache has none for, or a stale one.
@@ -227,7 +231,9 @@ class SharedCache:
     async def _take_in(self, question: Question, stale: Entry | None, given: Given, delay_seconds: float) -> Fetched:
         lifetime = lifetime_of(given.status, given.headers, now=time.time(), delay_seconds=delay_seconds)
         is_small = given.content_length is not None and given.content_length <= ENTRY_LIMIT_BYTES
-        if lifetime is None or not is_small or not question.may_keep:
+        if not question.may_keep:
+            return Fetched(given=given)  # which says nothing of others' answers
+        if lifetime is None or not is_small:
             self._note_unkeepable(question.target, stale)
             return Fetched(given=given)
         body = await _read(given)
