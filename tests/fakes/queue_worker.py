@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from notifier_service.claim_answer import Batch
 from notifier_service.completion import Completion
 from notifier_service.endpoints import Endpoints
 from notifier_service.fan_out import FanOut
@@ -13,7 +14,7 @@ from notifier_service.heartbeat import Heartbeat
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Answer, Claimed, Unreachable
 from notifier_service.own_connection import OwnConnection
-from notifier_service.queue import PLANNER, Batch, Queue
+from notifier_service.queue import PLANNER, Queue
 from notifier_service.rescue import Rescue
 from notifier_service.retry import next_step
 from notifier_service.schedule import Scheduler

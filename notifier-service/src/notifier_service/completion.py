@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import psycopg2
 import structlog
@@ -14,10 +15,10 @@ from notifier_service.own_connection import OwnConnection, Statement, array_text
 from notifier_service.queue import PLANNER as QUEUE_PLANNER
 from notifier_service.retry import Step
 from service_kit.alerts import storable
-from service_kit.database import DatabaseUnavailable, StatementTimeout
+from service_kit.database import DatabaseUnavailable, Row, StatementTimeout
 from service_kit.queries import read_queries
 
-BATCH_LIMIT = 1000
+BATCH_LIMIT = 2000
 TEXT_LIMIT_CHARACTERS = 500
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
@@ -85,8 +86,8 @@ class Completion:
     async def _write(self, batch: Sequence[Ended]) -> None:
         """Write a batch for as long as it takes; it bears being written twice."""
         plain = [one for one in batch if _is_plain(one)]
-        others = [one for one in batch if not _is_plain(one)]
-        written = await self._insist(QUERIES["deliver"], _arrays(plain)) if plain else 0
+        others = [one for one in batch if not _is_plain(one)] if len(plain) < len(batch) else []
+        written = await self._deliver(plain) if plain else 0
         written += await self._settle(others) if others else 0
         for claimed, _step, _duration in batch:
             self.forget(claimed)
@@ -100,10 +101,16 @@ class Completion:
         if self.held.get(claimed.id) == claimed.claimed_at:
             del self.held[claimed.id]
 
+    async def _deliver(self, batch: Sequence[Ended]) -> int:
+        """Write what arrived and has nothing else to tell."""
+        return await self._insist(partial(self._connection.prepared_rows, QUERIES["deliver"], _arrays(batch)))
+
     async def _settle(self, batch: Sequence[Ended]) -> int:
         """Write endings of all kinds; one that Postgres refuses holds up none of the others."""
         try:
-            return await self._insist(QUERIES["settle"], _all_arrays(batch), *_before(batch))
+            return await self._insist(
+                partial(self._connection.rows, QUERIES["settle"], _all_arrays(batch), *_before(batch))
+            )
         except psycopg2.Error as error:
             if len(batch) > 1:
                 return sum([await self._settle([one]) for one in batch])
@@ -112,12 +119,12 @@ class Completion:
             self._report(error)
             return 0  # its lease will run out, and it starts again
 
-    async def _insist(self, sql: str, arrays: dict[str, object], *before: Statement) -> int:
+    async def _insist(self, write: Callable[[], Awaitable[list[Row]]]) -> int:
         """Run it until it succeeds; return how many rows were still ours. Said once, for it may take long."""
         pause = PAUSE_SECONDS
         while True:
             try:
-                [(count,)] = await self._connection.rows(sql, dict(arrays), *before)
+                [(count,)] = await write()
             except (DatabaseUnavailable, StatementTimeout) as error:
                 if pause == PAUSE_SECONDS:
                     log.warning("completion.delayed", error=error.detail)

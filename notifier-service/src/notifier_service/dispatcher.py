@@ -19,7 +19,7 @@ from notifier_service.turns import Turns
 from service_kit.database import DatabaseUnavailable, StatementTimeout
 from service_kit.tasks import running
 
-CLAIM_LIMIT = 500
+CLAIM_LIMIT = 1000
 POLL_INTERVAL_SECONDS = 1.0
 SHARES = 4
 """One endpoint gets at most this part of the hands: one that hangs would have them all within a moment."""
@@ -127,7 +127,7 @@ class Dispatcher:
 
     def _room(self) -> int:
         wanted = max(2 * self._channel.concurrency, self._pace.per_second * AHEAD_SECONDS)
-        return int(min(wanted, 2 * CLAIM_LIMIT)) - len(self._completion.held)
+        return int(min(wanted, 3 * CLAIM_LIMIT)) - len(self._completion.held)
 
     async def _wait(self) -> None:
         """Until there may be something to claim: there was more, a hand is free, a row is due."""

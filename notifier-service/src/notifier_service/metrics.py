@@ -5,19 +5,16 @@ import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily
 
+from notifier_service.claim_answer import Batch
 from notifier_service.models import Claimed
 from notifier_service.own_connection import OwnConnection
 from notifier_service.repeating import Repeating
 from notifier_service.retry import Step
 from service_kit.queries import read_queries
-
-if TYPE_CHECKING:
-    from notifier_service.queue import Batch
 
 INTERVAL_SECONDS = 5.0
 DEPTH_LIMIT = 10_000
@@ -57,7 +54,7 @@ class QueueMetrics:
         )
         self.dead_letters = Gauge("dead_letters", f"Given up and not replayed, up to {DEPTH_LIMIT}.", registry=registry)
 
-    def claimed(self, channel: str, batch: "Batch") -> None:
+    def claimed(self, channel: str, batch: Batch) -> None:
         """Count a claim."""
         if batch.moved:
             self._claims.observe(channel, (batch.moved,))

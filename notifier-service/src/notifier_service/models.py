@@ -26,7 +26,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         return Endpoint(id_, channel, None, None, {}, "en")
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A delivery that this worker holds under a lease, with its message and its endpoint."""
 
     id: int

@@ -1,12 +1,19 @@
 """A connection to Postgres apart from the pool: opened when it is first needed, and again when it was lost."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import NamedTuple
+from zlib import crc32
 
 import aiopg
+import psycopg2
+import psycopg2.errors
 
 from service_kit.database import Database, DatabaseUnavailable, Parameters, Row, cursor
 
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 Statement = tuple[str, Parameters]
 
 
@@ -26,6 +33,8 @@ class OwnConnection:
         self._timeout_seconds = timeout_seconds
         self._on_connect = on_connect
         self._connection: aiopg.Connection | None = None
+        self._prepared: set[str] = set()
+        """What this connection can execute."""
         self._turn = asyncio.Lock()
 
     async def rows(self, sql: str, parameters: Parameters = None, *before: Statement) -> list[Row]:
@@ -38,23 +47,40 @@ class OwnConnection:
         async with self._turn:
             return await self._run_again_if_dead([*before, (sql, parameters)])
 
-    async def _run_again_if_dead(self, statements: list[Statement]) -> list[Row]:
+    async def prepared_rows(self, sql: str, parameters: dict[str, object] | None = None) -> list[Row]:
+        """As `rows`, for what is run so often that parsing and planning it each time would be most of it.
+
+        Each connection plans it once, whatever its parameters will be.
+        """
+        statement = _preparable(sql)
+        async with self._turn:
+            try:
+                return await self._run_again_if_dead([(statement.execute, parameters)], statement)
+            except psycopg2.errors.FeatureNotSupported:
+                # A migration has changed what it returns. The connection is closed: a new one plans anew.
+                return await self._run([(statement.execute, parameters)], statement)
+
+    async def _run_again_if_dead(self, statements: list[Statement], prepared: "_Preparable | None" = None) -> list[Row]:
         was_open = self._connection is not None and not self._connection.closed
         try:
-            return await self._run(statements)
+            return await self._run(statements, prepared)
         except DatabaseUnavailable:
             if not was_open:
                 raise
-            return await self._run(statements)
+            return await self._run(statements, prepared)
 
-    async def _run(self, statements: list[Statement]) -> list[Row]:
+    async def _run(self, statements: list[Statement], prepared: "_Preparable | None" = None) -> list[Row]:
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = await self._database.connect()
+                self._prepared.clear()
                 self._on_connect()
                 for statement in self._begin:
                     async with cursor(self._connection) as opened:
                         await opened.execute(statement)
+            if prepared is not None and prepared.execute not in self._prepared:
+                statements = [(prepared.prepare, None), *statements]
+                self._prepared.add(prepared.execute)  # if it fails, the connection goes
             async with cursor(self._connection, self._timeout_seconds) as opened:
                 if len(statements) == 1:
                     await opened.execute(*statements[0])
@@ -72,6 +98,21 @@ class OwnConnection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Preparable(NamedTuple):
+    prepare: str
+    execute: str
+
+
+@cache
+def _preparable(sql: str) -> _Preparable:
+    """A statement with named parameters as PREPARE and EXECUTE, under a name of its own."""
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+    numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", sql)
+    name = f"prepared_{crc32(sql.encode()):08x}"
+    given = f" ({', '.join(f'%({one})s' for one in names)})" if names else ""
+    return _Preparable(f"prepare {name} as {numbered}", f"execute {name}{given}")
 
 
 def array_text(numbers: Iterable[int | None]) -> str:

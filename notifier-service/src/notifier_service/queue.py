@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
+from notifier_service.claim_answer import Batch, ClaimAnswer
 from notifier_service.endpoints import Endpoints
-from notifier_service.models import Claimed, Endpoint, Unreachable
+from notifier_service.models import Claimed
 from notifier_service.own_connection import OwnConnection, array_text
-from notifier_service.retry import Step, next_step
-from service_kit.database import Row
 from service_kit.queries import read_queries
 
 WAKE_UP_CHANNEL = "delivery"
@@ -21,24 +19,16 @@ FLOOR_SECONDS = 5.0
 """How far behind the newest row it has seen a claim begins to look."""
 FULL_LOOK_SECONDS = 2.0
 """How often a claim looks at everything: what was put back, or committed late, lies below the floor."""
-UNREADABLE = "the endpoint's address cannot be decrypted with this SECRET_KEY"
-
-PLANNER = "set jit = off; set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off"
-"""What connections begin with that move deliveries: rows are found by index, one by one. Statistics lag behind a queue
-that is empty now and holds 100,000 rows a second later: by them the planner may read all rows at each claim."""
+PLANNER = (
+    "set jit = off; set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off;"
+    " set plan_cache_mode = force_generic_plan"
+)
+"""What connections begin with that move deliveries: rows are found by index, one by one, and what is prepared is
+planned once. Statistics lag behind a queue that is empty now and holds 100,000 rows a second later: by them the planner
+may read all rows at each claim."""
 
 QUERIES = read_queries(__file__)
-
-
-class Batch(msgspec.Struct):
-    """What a claim brought."""
-
-    ready: list[Claimed]
-    """To be sent."""
-    ended: list[tuple[Claimed, Step]]
-    """Not to be sent: past their time, or there is nowhere to send them to."""
-    moved: int
-    """How many rows the claim moved, those included that were put off for their endpoint's sake."""
+_ANSWER = msgspec.json.Decoder(ClaimAnswer)
 
 
 class Queue:
@@ -55,78 +45,35 @@ class Queue:
         """Take at most `limit` due deliveries under a lease; those whose endpoint rests or has no slot are put off."""
         now = time.monotonic()
         looks_at_all = now >= self._look_at
-        rows = await self._connection.rows(
-            QUERIES["claim"].format(limit=int(limit)),
+        rows = await self._connection.prepared_rows(
+            QUERIES["claim"],
             {
+                "limit": limit,
                 "channel": self._channel,
                 "floor": 0.0 if looks_at_all else self._floor - FLOOR_SECONDS,
                 "worker": worker,
                 "lease_seconds": LEASE_SECONDS,
             },
         )
-        if looks_at_all and len(rows) < limit:
+        answer = _ANSWER.decode(rows[0][0]) if rows else None
+        if looks_at_all and (answer is None or len(answer.ids) < limit):
             self._look_at = now + FULL_LOOK_SECONDS
-        if not rows:
+        if answer is None:
             return Batch([], [], 0)
-        self._floor = max(self._floor, rows[-1][-1])
-        await self._endpoints.refresh({row[9]: row[10] for row in rows if row[10] is not None})
-        return await self._take_slots(self._read(rows))
-
-    def _read(self, rows: list[Row]) -> tuple[Batch, list[Claimed]]:
-        """The rows as deliveries, and those among the ready ones that must ask for a slot."""
-        batch = Batch([], [], len(rows))
-        asking: list[Claimed] = []
-        bodies: dict[int, dict[str, Any]] = {}
-        claimed_at = time.monotonic()
-        for row in rows:
-            (
-                id_, attempt, failures, message_id, topic, body, occurrences, created_at, is_expired,
-                endpoint_id, _version, state, endpoint_failures, needs_slot, is_held, waited, age, _run_at,
-            ) = row  # fmt: skip
-            if is_held:
-                continue
-            content = bodies.get(message_id)
-            if content is None:
-                content = bodies[message_id] = {} if body is None else msgspec.json.decode(body)
-            endpoint = self._endpoints.known(endpoint_id)
-            claimed = Claimed(
-                id_,
-                attempt,
-                message_id,
-                topic,
-                content,
-                occurrences,
-                created_at,
-                endpoint or Endpoint.missing(endpoint_id, self._channel),
-                failures,
-                endpoint_failures or 0,
-                waited,
-                age,
-                claimed_at,
-            )
-            if is_expired:
-                batch.ended.append((claimed, Step("expired", error="past its time")))
-            elif body is None or state is None:
-                batch.ended.append((claimed, Step("cancelled", error="its message or endpoint is gone")))
-            elif state != "active":
-                batch.ended.append((claimed, Step("dead", error=f"the endpoint is {state}")))
-            elif endpoint is None:
-                batch.ended.append((claimed, next_step(Unreachable(UNREADABLE), failures + 1, age)))
-            else:
-                batch.ready.append(claimed)
-                if needs_slot:
-                    asking.append(claimed)
-        return batch, asking
-
-    async def _take_slots(self, read: tuple[Batch, list[Claimed]]) -> Batch:
-        batch, asking = read
+        self._floor = max(self._floor, answer.last_run_at)
+        await self._endpoints.refresh(answer.versions)
+        batch, asking = answer.read(self._channel, self._endpoints.known, time.monotonic())
         if asking:
-            rows = await self._connection.rows(
-                QUERIES["take_slots"], {**_fences(asking), "endpoints": array_text([one.endpoint.id for one in asking])}
-            )
-            put_off = {row[0] for row in rows}
+            put_off = await self._take_slots(asking)
             batch.ready = [one for one in batch.ready if one.id not in put_off]
         return batch
+
+    async def _take_slots(self, asking: Sequence[Claimed]) -> set[int]:
+        """Reserve slots; return which deliveries have theirs later."""
+        rows = await self._connection.rows(
+            QUERIES["take_slots"], {**_fences(asking), "endpoints": array_text([one.endpoint.id for one in asking])}
+        )
+        return {row[0] for row in rows}
 
     async def hand_back(self, deliveries: Sequence[Claimed]) -> None:
         """Make deliveries that nobody began to send ready for others."""

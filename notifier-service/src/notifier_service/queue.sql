@@ -3,14 +3,15 @@
 
 -- name: claim
 -- ready → running: the channel's longest due deliveries, each an attempt under a lease; → held: where the endpoint rests
--- The limit is a number in the text and the rows are named by any(array(…)): with a parameter, or a join, the planner
--- may read the whole table. The floor keeps the scan off dead index entries while something holds an old snapshot.
+-- The rows are named by any(array(…)): for a join the planner may read the whole table. By their place, which is that of
+-- the version locked just before; one that moved in that moment is found by the next claim. The floor keeps the scan off
+-- dead index entries while something holds an old snapshot. One document by columns: claim_answer.py says why.
 with due as materialized (
-    select id from delivery
+    select ctid from delivery
     where channel = %(channel)s and state = 'ready' and run_at <= now() and run_at >= to_timestamp(%(floor)s)
     and not exists (select from channel where name = %(channel)s and paused)
     order by run_at, id
-    limit {limit}
+    limit %(limit)s
     for update skip locked
 ), resting as materialized (
     select id from endpoint where paused or blocked_until > now()
@@ -18,19 +19,32 @@ with due as materialized (
     update delivery as d
     set state = case when endpoint_id in (select id from resting) then 'held' else 'running' end,
         attempt = attempt + 1, worker = %(worker)s, lease_until = now() + make_interval(secs => %(lease_seconds)s)
-    where id = any(array(select id from due))
+    where ctid = any(array(select ctid from due))
     returning id, attempt, failures, message_id, endpoint_id, has_slot, state, run_at, created_at
 )
-select taken.id, taken.attempt, taken.failures, taken.message_id, message.topic, message.body::text, message.occurrences,
-    message.created_at, coalesce(message.expires_at <= now(), false), taken.endpoint_id,
-    endpoint.version, endpoint.state, endpoint.failures,
-    endpoint.rate_per_second is not null and not (taken.has_slot and run_at > now() - interval '1 s'),
-    taken.state = 'held', extract(epoch from now() - taken.run_at)::float8,
-    extract(epoch from now() - taken.created_at)::float8, extract(epoch from taken.run_at)::float8
-from taken
-left join message on message.id = taken.message_id
-left join endpoint on endpoint.id = taken.endpoint_id
-order by taken.run_at, taken.id
+select json_build_object(
+    'last_run_at', date_part('epoch', max(run_at)),
+    'ids', json_agg(id), 'attempts', json_agg(attempt), 'failures', json_agg(failures),
+    'message_ids', json_agg(message_id), 'endpoint_ids', json_agg(endpoint_id),
+    'are_held', json_agg(state = 'held'), 'are_in_slot', json_agg(has_slot and run_at > now() - interval '1 s'),
+    'waited_seconds', json_agg(date_part('epoch', now() - run_at)),
+    'ages_seconds', json_agg(date_part('epoch', now() - created_at)),
+    'messages', (
+        select json_build_object(
+            'ids', json_agg(id), 'topics', json_agg(topic), 'bodies', json_agg(body),
+            'occurrences', json_agg(occurrences), 'created_at', json_agg(created_at),
+            'are_expired', json_agg(coalesce(expires_at <= now(), false))
+        ) from message where id = any(array(select message_id from taken)) having count(*) > 0
+    ),
+    'places', (
+        select json_build_object(
+            'ids', json_agg(id), 'versions', json_agg(version), 'states', json_agg(state),
+            'failures', json_agg(failures), 'have_rates', json_agg(rate_per_second is not null)
+        ) from endpoint where id = any(array(select endpoint_id from taken)) having count(*) > 0
+    )
+)::text
+from (select * from taken order by run_at, id) as taken
+having count(*) > 0
 
 -- name: take_slots
 -- running → ready at its slot: what an endpoint's rate does not let go at once (GCRA, one cell for all replicas)
