@@ -71,7 +71,7 @@ class GatewayProcess:
 
 
 @asynccontextmanager
-async def gateway_process(**environment: str) -> AsyncIterator[GatewayProcess]:
+async def gateway_process(module: str = "gateway", **environment: str) -> AsyncIterator[GatewayProcess]:
     """Start one; on leaving, nothing of it is left. `environment` adds to its settings, or replaces them."""
     services = {service: FakeService(service) for service in Service}
     port, internal_port = free_ports(2)
@@ -91,7 +91,7 @@ async def gateway_process(**environment: str) -> AsyncIterator[GatewayProcess]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway",
+            module,
             env=settings,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

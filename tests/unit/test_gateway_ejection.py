@@ -98,3 +98,13 @@ def test_at_least_half_of_them_stay(replicas: int, most: int) -> None:
     while may_eject(replicas, out):
         out += 1
     assert out == most
+
+
+def test_what_was_asked_before_it_was_left_alone_brings_nobody_back() -> None:
+    health = Health()
+    health.eject(100.0)
+    assert [health.is_shown_by(asked_at) for asked_at in (99.9, 100.1)] == [False, True]
+    health.try_one()
+    assert [health.is_shown_by(asked_at) for asked_at in (99.9, 100.1)] == [False, True]
+    health.restore()
+    assert not health.is_shown_by(100.1)

@@ -169,6 +169,21 @@ async def test_it_comes_back_when_it_lives_again_by_way_of_one_request() -> None
         assert [now - then for now, then in zip(replicas.asked, before, strict=True)] == [10, 10]
 
 
+async def test_it_comes_back_at_once_where_there_is_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a rolling restart: the second goes as soon as the first is there again."""
+    monkeypatch.setattr(ejection, "FIRST_PAUSE_SECONDS", 30.0)
+    async with named_replicas(2) as replicas:
+        first, second = replicas.upstreams.values()
+        first.behave = BREAKS
+        assert await ask_many(replicas, 100) == 100
+        assert replicas.states == {"127.0.0.1": "ejected", "127.0.0.2": "active"}
+        first.behave, second.behave = sends(OK), BREAKS
+        retries = replicas.hop.retries
+        assert await ask_many(replicas, 1000, at_once=8) == 1000
+        assert replicas.states == {"127.0.0.1": "active", "127.0.0.2": "ejected"}
+        assert replicas.hop.retries - retries <= 30
+
+
 async def test_a_trial_that_fails_is_one_request_that_is_tried_again_elsewhere() -> None:
     async def live_but_of_no_use(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK if first.heads[-1].startswith(b"GET /health/live ") else b"nonsense\r\n")

@@ -29,7 +29,7 @@ class Health:
         self._judged = 0
         self._failures_in_a_row = 0
         self._ejections = 0
-        self._until = 0.0
+        self._ejected_at = self._until = 0.0
 
     def note_answer(self, *, well: bool) -> None:
         """An answer came to its end; not `well` is a status of 500 or more, which may be GitHub's doing."""
@@ -52,6 +52,7 @@ class Health:
         """Send it nothing for 1 s, then twice as long each time, up to 30 s; a minute without begins anew."""
         if now - self._until > FORGIVEN_AFTER_SECONDS:
             self._ejections = 0
+        self._ejected_at = now
         self._until = now + min(FIRST_PAUSE_SECONDS * 2.0**self._ejections, LONGEST_PAUSE_SECONDS)
         self._ejections += 1
         self.standing = Standing.EJECTED
@@ -64,8 +65,12 @@ class Health:
         """It lives again: one request will show whether it serves."""
         self.standing = Standing.ON_TRIAL
 
+    def is_shown_by(self, asked_at: float) -> bool:
+        """Whether a good answer to what was asked then shows that one that was left alone serves again."""
+        return self.standing is not Standing.ACTIVE and asked_at >= self._ejected_at
+
     def restore(self) -> None:
-        """It has served its trial request: what was before is forgotten, but not how often it was ejected."""
+        """It has served a request: what was before is forgotten, but not how often it was ejected."""
         self.standing = Standing.ACTIVE
         self.failure_share = 0.0
         self._judged = self._failures_in_a_row = 0

@@ -159,7 +159,7 @@ class Replica:
             self.health.note_answer(well=well)
             if not well:
                 self._on_trouble(self)
-            elif self.health.standing is Standing.ON_TRIAL:
+            elif self.health.is_shown_by(answer.began_at):
                 self.health.restore()
                 log.info("replica.restored", address=str(self.address))
 
