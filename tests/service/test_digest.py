@@ -136,6 +136,19 @@ async def test_missed_digests_are_made_up_for_by_one(tables: QueueDatabase, dige
     ]
 
 
+async def test_time_zone_that_postgres_does_not_know_is_read_as_utc_and_holds_up_nobody(
+    tables: QueueDatabase, digests: Digests
+) -> None:
+    store(tables, "rust", 100)
+    endpoints = [subscribe(tables, "rust", time_zone=zone) for zone in ("Asia/Atlantis", "Asia/Shanghai")]
+    await digests.send_due()
+
+    assert [endpoint for endpoint, _ in told(tables)] == endpoints
+    assert tables.rows(
+        "select to_char(next_digest_at at time zone 'UTC', 'HH24') from subscription order by endpoint_id"
+    ) == [("08",), ("00",)]
+
+
 async def test_weekly_digest_comes_on_its_weekday(tables: QueueDatabase, digests: Digests) -> None:
     store(tables, "go", 1)
     subscribe(tables, "go", mode="weekly", digest_weekday=3, time_zone="Asia/Shanghai")

@@ -198,6 +198,32 @@ async def test_quiet_hours_put_a_delivery_off_until_they_end(tables: QueueDataba
     assert hours == {asleep: 1, awake: 0}
 
 
+async def test_time_zone_that_postgres_does_not_know_is_read_as_utc_and_holds_up_nobody(
+    tables: QueueDatabase, queue: FanOut
+) -> None:
+    [(hour,)] = tables.rows("select date_trunc('hour', now() at time zone 'UTC')")
+    quiet = {"quiet_from": hour.time(), "quiet_until": (hour + timedelta(hours=2)).time()}
+    gone = subscribe(tables, languages=["rust"], time_zone="Asia/Atlantis", **quiet)
+    other = subscribe(tables, languages=["rust"])
+    tell(tables)
+    await fan_out(queue)
+
+    assert tables.rows("select endpoint_id, run_at > now() from delivery order by 1") == [(gone, True), (other, False)]
+
+
+async def test_message_for_later_waits_for_its_time_and_is_as_young_then_as_any(
+    tables: QueueDatabase, queue: FanOut
+) -> None:
+    subscribe(tables, "news")
+    tables.rows("select enqueue_notification('news', '{}', not_before => now() + interval '9 days')")
+    tables.rows("select enqueue_notification('news', '{}', not_before => now() - interval '9 days')")
+    await fan_out(queue)
+
+    assert tables.rows(
+        "select run_at - now() > '8 days', run_at = created_at, created_at > now() - interval '1 min' from delivery order by id"
+    ) == [(True, True, True), (False, True, True)]
+
+
 NIGHT = ("22:00", "07:30")
 NOON = ("12:00", "14:00")
 NEW_YORK, SHANGHAI = "America/New_York", "Asia/Shanghai"

@@ -289,13 +289,14 @@ def test_doctor_finds_what_ails(cli: Cli, tables: QueueDatabase) -> None:
     dead(tables, id_, 2)
     tables.rows("update delivery set run_at = now() - interval '5 min' where id = %s", (waiting(tables, id_),))
     tables.rows("update endpoint set address_encrypted = 'stored under another key'")
+    tables.rows("insert into subscription (endpoint_id, topic, time_zone) values (%s, 'news', 'Asia/Atlantis')", (id_,))
     [(partition,)] = tables.rows("select 'delivery_record_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')")
     tables.rows(f"drop table {partition}")
     done = cli.run("doctor", "--json", SLACK_WEBHOOK_URL="http://127.0.0.1:1/secret")
     findings = {one["check"]: one["status"] for one in json.loads(done.stdout)}
 
     assert done.returncode == 1
-    assert findings["dead letters"] == findings["oldest due"] == "warning"
+    assert findings["dead letters"] == findings["oldest due"] == findings["time zones"] == "warning"
     assert findings["endpoints"] == findings["partitions"] == findings["reach slack"] == "failed"
     assert "secret" not in done.stdout.replace("SECRET_KEY", "")
 

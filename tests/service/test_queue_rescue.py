@@ -49,7 +49,7 @@ async def test_killed_workers_deliveries_are_taken_within_seconds_and_a_living_o
     await other.rescue.look_after()
 
     assert tables.rows("select id, state, attempt, failures from delivery order by id") == [
-        (lost.id, "ready", 1, 1),
+        (lost.id, "ready", 1, 0),
         (kept.id, "running", 1, 0),
     ]
     assert tables.rows("select delivery_id, outcome, worker from delivery_record") == [(lost.id, "lost", worker.id)]
@@ -108,23 +108,42 @@ async def test_after_a_restart_of_postgres_workers_beat_before_rescue(own_postgr
         await worker.rescue.look_after()
 
         assert await worker.settle(claimed, Delivered(200)) == 0
-        assert tables.rows("select id, state, failures from delivery") == [(lost.id, "ready", 1)]
+        assert tables.rows("select id, state, failures from delivery") == [(lost.id, "ready", 0)]
         assert sorted(tables.outcomes()) == ["delivered", "lost"]
 
 
 async def test_delivery_that_kills_its_workers_ends_dead(worker: QueueWorker, tables: QueueDatabase) -> None:
     tables.enqueue()
     tables.wait_past_start()
-    for _ in range(MOST_FAILURES):
-        tables.hurry()
-        assert len((await worker.claim()).ready) == 1
-        tables.rows("update worker set seen_at = now() - interval '10.1 s'")
-        await worker.rescue.look_after()
-        await worker.heartbeat.beat()
+    for _ in range(1 + MOST_FAILURES):
+        await die_with(worker, tables, has_begun=True)
 
     assert tables.rows("select * from delivery") == []
     assert tables.rows("select reason from dead_letter") == [("the worker vanished before it was finished",)]
-    assert tables.outcomes() == ["lost"] * (MOST_FAILURES - 1) + ["dead"]
+    assert tables.outcomes() == ["lost"] * MOST_FAILURES + ["dead"]
+
+
+async def test_worker_that_dies_again_and_again_counts_against_nothing_that_it_had_not_begun(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    tables.enqueue()
+    tables.wait_past_start()
+    for _ in range(2 * MOST_FAILURES):
+        await die_with(worker, tables, has_begun=False)
+
+    assert tables.rows("select state, failures, run_at <= now() from delivery") == [("ready", 0, True)]
+    assert tables.outcomes() == ["lost"] * 2 * MOST_FAILURES
+
+
+async def die_with(worker: QueueWorker, tables: QueueDatabase, *, has_begun: bool) -> None:
+    """Claim the one delivery, begin to send it or not, and be taken for dead."""
+    tables.hurry()
+    [claimed] = (await worker.claim()).ready
+    if has_begun and claimed.is_suspect:
+        assert await worker.queue.begin(claimed)
+    tables.rows("update worker set seen_at = now() - interval '10.1 s'")
+    await worker.rescue.look_after()
+    await worker.heartbeat.beat()
 
 
 async def test_renewal_keeps_what_is_held_and_gives_back_what_nobody_knows_of(

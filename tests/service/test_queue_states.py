@@ -23,7 +23,7 @@ from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase
 
 CHANNEL = "told"
-EXAMPLES = 15
+EXAMPLES = 60
 """Of up to 30 steps; times --chaos-rounds."""
 ENDINGS: list[Answer | Unreachable] = [
     Delivered(200),
@@ -55,6 +55,7 @@ class Delivery:
     endpoint: int
     attempt: int = 0
     failures: int = 0
+    begun: int | None = None
     holder: tuple[int, int] | None = None
     ended: str | None = None
     replayed_as: int | None = None
@@ -92,6 +93,14 @@ class Model:
         one.holder = None
         one.failures += 1
         self.records[outcome] += 1
+        return None
+
+    def lose(self, one: Delivery) -> None:
+        """Its worker's end counts if it was begun, which is known from the second loss on."""
+        if one.begun == one.attempt:
+            return self.fail(one, "lost")
+        one.holder, one.begun = None, one.begun or 0
+        self.records["lost"] += 1
         return None
 
 
@@ -221,6 +230,9 @@ class States(RuleBasedStateMachine):
         for claimed in batch.ready:
             assert claimed.endpoint.id not in barred
             self._take(worker, claimed)
+            if claimed.is_suspect and claimed.id % 4:
+                assert self.runner.run(worker.queue.begin(claimed))
+                self.model.deliveries[claimed.id].begun = claimed.attempt
             worker.completion.held[claimed.id] = claimed.claimed_at
             self.claims.append(Claim(place, worker.id, claimed))
         for claimed, step in batch.ended:
@@ -247,6 +259,7 @@ class States(RuleBasedStateMachine):
         assert one.holder is None, "delivered by two at once"
         assert claimed.attempt > one.attempt
         assert claimed.failures == one.failures
+        assert claimed.is_suspect == (one.begun is not None)
         assert claimed.idempotency_key == f"msg_{one.message}_{one.endpoint}"
         one.holder, one.attempt = (worker.id, claimed.attempt), claimed.attempt
 
@@ -343,7 +356,7 @@ class States(RuleBasedStateMachine):
     def _lose(self, worker: int) -> None:
         for one in self.model.deliveries.values():
             if one.holder and one.holder[0] == worker:
-                self.model.fail(one, "lost")
+                self.model.lose(one)
 
     @rule(place=workers)
     def leave(self, place: int) -> None:
@@ -383,11 +396,11 @@ class States(RuleBasedStateMachine):
 
     @rule()
     def many_tries_fail(self) -> None:
-        """As if they had: ten more take too long to make up."""
-        self.rows("update delivery set failures = %s where state <> 'running'", (MOST_FAILURES - 1,))
+        """As if they had, and been lost, too: ten more take too long to make up."""
+        self.rows("update delivery set failures = %s, begun = 0 where state <> 'running'", (MOST_FAILURES - 1,))
         for one in self.model.deliveries.values():
             if one.holder is None and one.ended is None:
-                one.failures = MOST_FAILURES - 1
+                one.failures, one.begun = MOST_FAILURES - 1, 0
 
     # What operators do
 

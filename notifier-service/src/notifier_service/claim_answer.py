@@ -75,6 +75,8 @@ class ClaimAnswer(msgspec.Struct):
     """Whether it is their turn by their endpoint's rate."""
     waited_seconds: list[float]
     ages_seconds: list[float]
+    suspects: list[int]
+    """The ids of those with which a worker has vanished."""
     last_run_at: float
     """Seconds since 1970."""
     messages: Messages | None
@@ -91,6 +93,7 @@ class ClaimAnswer(msgspec.Struct):
         """As deliveries, and those among the ready ones that must ask for a slot; `known` gives endpoints by id."""
         batch = Batch([], [], len(self.ids))
         asking: list[Claimed] = []
+        suspects = set(self.suspects)
         messages = self.messages.by_id() if self.messages else {}
         places = self.places.by_id() if self.places else {}
         for id_, attempt, failures, message_id, endpoint_id, is_held, is_in_slot, waited, age in zip(
@@ -105,7 +108,7 @@ class ClaimAnswer(msgspec.Struct):
             claimed = Claimed(
                 id_, attempt, message_id, topic, body, occurrences, created_at,
                 endpoint or Endpoint.missing(endpoint_id, channel),
-                failures, endpoint_failures, waited, age, claimed_at,
+                failures, endpoint_failures, waited, age, claimed_at, id_ in suspects,
             )  # fmt: skip
             if is_expired:
                 batch.ended.append((claimed, Step("expired", error="past its time")))

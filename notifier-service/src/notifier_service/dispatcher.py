@@ -183,6 +183,8 @@ class Dispatcher:
         ending: Answer | Unreachable
         try:
             hand.until = time.monotonic() + self._channel.timeout_seconds + OVERTIME_SECONDS
+            if claimed.is_suspect and not await self._queue.begin(claimed):
+                raise Unreachable("another worker has it", counts=False, blames_endpoint=False)
             ending = await self._channel.send(claimed)
         except Unreachable as unreachable:
             ending = unreachable

@@ -62,6 +62,7 @@ class Doctor:
             ("oldest snapshot", self._oldest_snapshot),
             ("index bloat", self._ready_index),
             ("partitions", self._partitions),
+            ("time zones", self._time_zones),
             ("endpoints", self._endpoints),
             *((f"reach {name}", _reaching(name, url)) for name, url in self._upstreams()),
             *([("wechat templates", self._templates)] if self._settings.wechat_app_id else []),
@@ -147,6 +148,16 @@ class Doctor:
             "partitions",
             has_strays,
             "records lie in the default partition" if has_strays else "today's and tomorrow's are there",
+        )
+
+    async def _time_zones(self) -> Finding:
+        rows = await self._database.fetch_all(QUERIES["time_zones"])
+        if not rows:
+            return Finding("time zones", "ok", "Postgres knows those of all subscriptions")
+        few = ", ".join(f"{id_} ({time_zone})" for id_, time_zone in rows[:5])
+        more = " and others" if len(rows) > 5 else ""
+        return Finding(
+            "time zones", "warning", f"Postgres does not know those of subscriptions {few}{more}: UTC is used"
         )
 
     async def _endpoints(self) -> Finding:

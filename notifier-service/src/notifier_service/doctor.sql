@@ -50,6 +50,10 @@ select array(
 -- the WeChat templates that endpoints name
 select distinct config ->> 'template_id' from endpoint where channel = 'wechat' and state <> 'disabled'
 
+-- name: time_zones
+-- whose hours are read as UTC, as Postgres knows their time zone no longer
+select id, time_zone from subscription where known_time_zone(time_zone) <> time_zone order by id limit 6
+
 -- name: endpoints
 -- what should be readable with SECRET_KEY
 select id, address_encrypted, secret_encrypted from endpoint

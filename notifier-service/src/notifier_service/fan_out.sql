@@ -8,7 +8,7 @@ with next as materialized (
     order by message_id limit {messages} for update skip locked
 ), told_of as materialized (
     -- What filters look at, null where its topic has no such thing.
-    select id as message_id, topic, subject, after_subscription_id,
+    select id as message_id, topic, subject, after_subscription_id, greatest(now(), not_before) as due_at,
         body #>> '{{page,language_slug}}' as language_slug, body #>> '{{page,since}}' as since,
         (body #>> '{{repository,period_stars}}')::integer as period_stars,
         lower(case topic
@@ -25,8 +25,8 @@ with next as materialized (
         order by id limit {subscriptions}
     ) each on true
 ), wanted as materialized (
-    select message_id, told_of.topic, subject, endpoint_id, channel, min(
-        case when quiet_from is null then now() else after_quiet_hours(now(), time_zone, quiet_from, quiet_until) end
+    select message_id, told_of.topic, subject, endpoint_id, channel, due_at, min(
+        case when quiet_from is null then due_at else after_quiet_hours(due_at, time_zone, quiet_from, quiet_until) end
     ) as run_at, bool_or(endpoint.paused or coalesce(blocked_until > now(), false)) as rests,
         row_number() over (partition by endpoint_id, told_of.topic, subject order by message_id) as place
     from told_of join chunk using (message_id) join endpoint on endpoint.id = endpoint_id
@@ -36,7 +36,7 @@ with next as materialized (
         and (minimum_period_stars is null or period_stars >= minimum_period_stars)
         and (chunk.repository is null or told_of.repository = chunk.repository)
         and (owner_login is null or split_part(told_of.repository, '/', 1) = owner_login)
-    group by message_id, told_of.topic, subject, endpoint_id, channel
+    group by message_id, told_of.topic, subject, endpoint_id, channel, due_at
 ), told_now as (
     insert into told (endpoint_id, topic, subject)
     select endpoint_id, topic, subject from wanted where subject is not null and place = 1
@@ -45,8 +45,8 @@ with next as materialized (
     on conflict do nothing
     returning endpoint_id, topic, subject
 ), made as (
-    insert into delivery (message_id, endpoint_id, channel, run_at, state)
-    select message_id, endpoint_id, channel, run_at, case when rests then 'held' else 'ready' end
+    insert into delivery (message_id, endpoint_id, channel, run_at, created_at, state)
+    select message_id, endpoint_id, channel, run_at, due_at, case when rests then 'held' else 'ready' end
     from wanted
     where subject is null
         or place = 1 and (endpoint_id, topic, subject) in (select endpoint_id, topic, subject from told_now)

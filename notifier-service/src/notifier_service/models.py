@@ -50,6 +50,8 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     """How long ago the delivery was made, as of the claim."""
     claimed_at: float = 0.0
     """When it was claimed, by the process's monotonic clock."""
+    is_suspect: bool = False
+    """A worker has vanished with it: that it is begun is noted first, so that the next one's end is known to count."""
 
     @property
     def idempotency_key(self) -> str:

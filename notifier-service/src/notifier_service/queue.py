@@ -75,6 +75,10 @@ class Queue:
         )
         return {row[0] for row in rows}
 
+    async def begin(self, claimed: Claimed) -> bool:
+        """Note that a delivery is about to be sent; False when another one has it."""
+        return bool(await self._connection.rows(QUERIES["begin"], {"id": claimed.id, "attempt": claimed.attempt}))
+
     async def hand_back(self, deliveries: Sequence[Claimed]) -> None:
         """Make deliveries that nobody began to send ready for others."""
         await self._connection.rows(QUERIES["hand_back"], _fences(deliveries))

@@ -20,7 +20,7 @@ with due as materialized (
     set state = case when endpoint_id in (select id from resting) then 'held' else 'running' end,
         attempt = attempt + 1, worker = %(worker)s, lease_until = now() + make_interval(secs => %(lease_seconds)s)
     where ctid = any(array(select ctid from due))
-    returning id, attempt, failures, message_id, endpoint_id, has_slot, state, run_at, created_at
+    returning id, attempt, failures, message_id, endpoint_id, has_slot, begun, state, run_at, created_at
 )
 select json_build_object(
     'last_run_at', date_part('epoch', max(run_at)),
@@ -29,6 +29,7 @@ select json_build_object(
     'are_held', json_agg(state = 'held'), 'are_in_slot', json_agg(has_slot and run_at > now() - interval '1 s'),
     'waited_seconds', json_agg(date_part('epoch', now() - run_at)),
     'ages_seconds', json_agg(date_part('epoch', now() - created_at)),
+    'suspects', coalesce(json_agg(id) filter (where begun is not null), '[]'),
     'messages', (
         select json_build_object(
             'ids', json_agg(id), 'topics', json_agg(topic), 'bodies', json_agg(body),
@@ -45,6 +46,10 @@ select json_build_object(
 )::text
 from (select * from taken order by run_at, id) as taken
 having count(*) > 0
+
+-- name: begin
+-- running → running: about to be sent, as is noted where a worker has vanished with it before
+update delivery set begun = attempt where id = %(id)s and attempt = %(attempt)s and state = 'running' returning id
 
 -- name: take_slots
 -- running → ready at its slot: what an endpoint's rate does not let go at once (GCRA, one cell for all replicas)

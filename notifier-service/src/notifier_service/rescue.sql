@@ -13,7 +13,8 @@ and (seen_at < now() - interval '10 s' or seen_at < now() - interval '3 s' and n
 
 -- name: rescue
 -- running → ready, or dead after too many failures: what dead workers had, with a record of the lost try
--- The first loss starts again at once; a delivery that kills its workers waits longer each time, at most 5 minutes.
+-- It counts if it was begun, as is known after a first loss; one that kills its workers waits longer each time, at most
+-- 5 minutes.
 with lost as materialized (
     select id from delivery
     where state = 'running' and worker = any(array(select id from worker where died_at is not null))
@@ -30,7 +31,8 @@ with lost as materialized (
 
 -- name: endings
 given_up as (
-    delete from delivery where id = any(array(select id from lost)) and failures + 1 >= %(most_failures)s
+    delete from delivery
+    where id = any(array(select id from lost)) and failures + 1 >= %(most_failures)s and begun is not distinct from attempt
     returning *
 ), dead as (
     insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
@@ -38,8 +40,10 @@ given_up as (
 ), rescued as (
     update delivery
     set state = 'ready', run_at = now() + make_interval(secs => least(power(2, failures) - 1, 300)),
-        failures = failures + 1, has_slot = false, lease_until = null, last_error = %(error)s
-    where id = any(array(select id from lost)) and failures + 1 < %(most_failures)s
+        failures = failures + (begun is not distinct from attempt)::integer, begun = coalesce(begun, 0),
+        has_slot = false, lease_until = null, last_error = %(error)s
+    where id = any(array(select id from lost))
+        and not (failures + 1 >= %(most_failures)s and begun is not distinct from attempt)
     returning *
 ), recorded as (
     insert into delivery_record (delivery_id, message_id, endpoint_id, worker, attempt, outcome, channel, error)
