@@ -73,7 +73,7 @@ class SlowCaller(asyncio.Protocol):
 
 @asynccontextmanager
 async def slow_callers(
-    gateway: RunningGateway, beginning: bytes, *, reads: bool = True, drips: bool = True
+    port: int, beginning: bytes, *, reads: bool = True, drips: bool = True
 ) -> AsyncIterator[list[SlowCaller]]:
     loop = asyncio.get_running_loop()
     callers = []
@@ -81,7 +81,7 @@ async def slow_callers(
         opened = socket.socket()
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         opened.bind((f"127.0.0.{number % SLOW_ADDRESSES + 2}", 0))
-        opened.connect(("127.0.0.1", gateway.port))
+        opened.connect(("127.0.0.1", port))
         _, caller = await loop.create_connection(lambda: SlowCaller(beginning, reads=reads), sock=opened)
         callers.append(caller)
 
@@ -117,7 +117,7 @@ async def serve_until(gateway: RunningGateway, holds: Callable[[], bool]) -> int
 
 
 async def test_heads_that_drip_are_ended_while_others_are_served(gateway: RunningGateway) -> None:
-    async with slow_callers(gateway, HEAD) as callers:
+    async with slow_callers(gateway.port, HEAD) as callers:
         assert await serve_until(gateway, lambda: all(caller.is_lost for caller in callers)) > 10
         assert {caller.received[:13] for caller in callers} == {b"HTTP/1.1 408 "}
         assert all(b"\r\nX-Request-Id: " in caller.received for caller in callers)
@@ -125,14 +125,14 @@ async def test_heads_that_drip_are_ended_while_others_are_served(gateway: Runnin
 
 
 async def test_bodies_that_drip_are_ended_while_others_are_served(gateway: RunningGateway) -> None:
-    async with slow_callers(gateway, BODY) as callers:
+    async with slow_callers(gateway.port, BODY) as callers:
         await serve_until(gateway, lambda: all(b" 408 " in caller.received for caller in callers))
     assert gateway.services[Service.DEVELOPER].targets.count("/v1/me") == 0
 
 
 async def test_readers_that_do_not_read_are_ended_while_others_are_served(gateway: RunningGateway) -> None:
     connected, gate = gateway.gateway.connections, gateway.gateway.admission.gates[Service.DEVELOPER]
-    async with slow_callers(gateway, READ, reads=False, drips=False):
+    async with slow_callers(gateway.port, READ, reads=False, drips=False):
         # Some are refused, for their address has asked for so much at once.
         assert await serve_until(gateway, lambda: connected.cut_readers + gate.refused == SLOW_CALLERS) > 10
         assert connected.cut_readers >= CALLER_LIMIT * SLOW_ADDRESSES
@@ -142,7 +142,7 @@ async def test_readers_that_do_not_read_are_ended_while_others_are_served(gatewa
 async def test_who_says_nothing_is_ended_in_a_crowd(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CROWDED_IDLE_SECONDS", 0.5)
     gateway.gateway.connections.limit = SLOW_CALLERS
-    async with slow_callers(gateway, b"", drips=False) as callers:
+    async with slow_callers(gateway.port, b"", drips=False) as callers:
         await until(lambda: sum(caller.is_lost for caller in callers) > SLOW_CALLERS // 4)
         assert await serve_until(gateway, lambda: not gateway.gateway.connections.is_crowded) >= 0
 
