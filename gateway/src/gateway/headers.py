@@ -1,7 +1,7 @@
 """Header fields: which go on, in either direction, and what `X-Forwarded-For` may say. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
@@ -171,12 +171,20 @@ def with_one_reading(given: Fields, arrived: str) -> Fields:
 
 def answer_headers(given: Iterable[tuple[str, str]]) -> Fields:
     """What callers get to see of a service's headers, without those that the gateway says itself."""
-    return [field for kind, field in _end_to_end(given) if kind.is_from_services]
+    return [field for kind, field in _end_to_end(given) if kind.goes_to_callers]
 
 
-def answer_lines(given: Iterable[tuple[str, str]]) -> str:
+def answer_lines(given: Collection[tuple[str, str]]) -> str:
     """`answer_headers` as they go out."""
-    return "".join([f"{field[0]}: {field[1]}\r\n" for kind, field in _end_to_end(given) if kind.is_from_services])
+    lines = []
+    for name, value in given:
+        kind = _kind_of(name)
+        if kind.goes_to_callers:
+            if value.isprintable() or not _BROKEN_VALUE.search(value):
+                lines.append(f"{name}: {value}\r\n")
+        elif kind.lower == "connection":  # it may name others
+            return "".join([f"{name}: {value}\r\n" for name, value in answer_headers(given)])
+    return "".join(lines)
 
 
 class _Kind(NamedTuple):
@@ -186,7 +194,7 @@ class _Kind(NamedTuple):
     is_single: bool
     is_end_to_end: bool
     is_from_callers: bool
-    is_from_services: bool
+    goes_to_callers: bool
 
 
 @lru_cache(maxsize=1024)
@@ -198,7 +206,12 @@ def _kind_of(name: str) -> _Kind:
         is_single=lower in SINGLE,
         is_end_to_end=lower != "" and lower not in _HOP_BY_HOP,
         is_from_callers=lower not in _NOT_FROM_CALLERS and not lower.startswith(_NOT_FROM_CALLERS_BEGIN),
-        is_from_services=lower not in _NOT_FROM_SERVICES and not lower.startswith("access-control-"),
+        goes_to_callers=(
+            lower != ""
+            and lower not in _HOP_BY_HOP
+            and lower not in _NOT_FROM_SERVICES
+            and not lower.startswith("access-control-")
+        ),
     )
 
 

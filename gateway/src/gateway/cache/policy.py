@@ -39,6 +39,11 @@ def parse_cache_control(fields: Iterable[str]) -> dict[str, str]:
     return directives
 
 
+@lru_cache(maxsize=512)
+def _directives(fields: tuple[str, ...]) -> Mapping[str, str]:
+    return parse_cache_control(fields)
+
+
 def _split(field: str) -> Iterable[str]:
     if '"' not in field:
         return field.split(",")
@@ -62,11 +67,14 @@ def lifetime_of(
     """
     if status not in STORABLE_STATUSES:
         return None
+    headers = tuple(headers)
+    directives = _directives(tuple([value for name, value in headers if name.lower() == "cache-control"]))
+    if not _FORBIDDING.isdisjoint(directives):
+        return None
     fields = _by_name(headers)
     if "set-cookie" in fields or "content-encoding" in fields or "content-range" in fields:
         return None
-    directives = parse_cache_control(fields.get("cache-control", ()))
-    if not _FORBIDDING.isdisjoint(directives) or not set(vary_of(fields)) <= _SELECTING:
+    if not set(vary_of(fields)) <= _SELECTING:
         return None
     fresh = _seconds(directives.get("s-maxage", directives.get("max-age", "")))
     if fresh is None:

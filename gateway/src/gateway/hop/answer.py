@@ -120,7 +120,7 @@ class HopAnswer:
     async def _wait(self, end: float) -> None:
         if self._connection is None:
             raise self.failure or UpstreamFault("The answer was closed.")
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._connection.loop.create_future()
         self.end = end
         try:
             await self._waiter
