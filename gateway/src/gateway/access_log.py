@@ -46,7 +46,7 @@ class AccessLog(Collector):
         seconds = now - exchange.started
         self._metrics.observe_request(exchange.method, exchange.route, status, seconds)
         if (400 <= status != 429) or self._has_room(now):
-            facts = {"peer": exchange.connection.peer}
+            facts = {"peer": exchange.connection.peer, "request_id": exchange.request_id}
             self._write(
                 exchange.method,
                 exchange.path,

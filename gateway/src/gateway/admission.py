@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
+from gateway.headers import Fields, with_one_reading
+from gateway.hop.answer import HopAnswer
+from gateway.http_date import http_date
 from gateway.routes import Service
 from service_kit.errors import Overloaded, ServiceError
 
@@ -115,6 +119,60 @@ class Gate:
     def _overloaded(self) -> Overloaded:
         self.refused += 1
         return Overloaded(f"The {self.service} has as much to do as it can.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+class Admitted:
+    """A service's answer, which keeps its caller's place with the service until it is closed."""
+
+    __slots__ = ("_caller", "_gate", "_headers", "_is_closed", "given")
+
+    def __init__(self, given: HopAnswer, gate: Gate, caller: str) -> None:
+        self.given = given
+        self._gate = gate
+        self._caller = caller
+        self._headers: Fields | None = None
+        self._is_closed = False
+
+    @property
+    def status(self) -> int:
+        """As `HopAnswer.status`."""
+        return self.given.status
+
+    @property
+    def headers(self) -> Fields:
+        """As `HopAnswer.headers`, with one reading; known once its head has come."""
+        if self._headers is None:
+            self._headers = with_one_reading(self.given.headers, http_date())
+        return self._headers
+
+    @property
+    def content_length(self) -> int | None:
+        """As `HopAnswer.content_length`."""
+        return self.given.content_length
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte of it has come."""
+        return self.given.is_complete
+
+    def take(self) -> bytes:
+        """As `HopAnswer.take`."""
+        return self.given.take()
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """As `HopAnswer.read`."""
+        return await self.given.read(limit_bytes)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """As `HopAnswer.chunks`."""
+        return self.given.chunks()
+
+    def close(self) -> None:
+        """Nobody wants more of it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.given.close()
+            self._gate.leave(self._caller)
 
 
 class Admission:

@@ -30,8 +30,9 @@ from gateway.listener import Listener
 from gateway.metrics import GatewayCollector
 from gateway.passing import Passing
 from gateway.rate_limits import RateLimits
-from gateway.routes import Service
+from gateway.routes import ROUTES, RouteTable, Service
 from gateway.shared_table import SharedTable
+from gateway.straight import Straight
 from service_kit.alerts import ALERTS
 from service_kit.health import CHECKS, Check
 from service_kit.metrics import METRICS
@@ -175,10 +176,12 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         hits = Hits(cache, limits, callers, access_log)
         admission = Admission()
         passing = Passing(hops, admission, cache, hits, limits, callers)
-        front = Front(passing, access_log, internal[ALERTS])
+        table, alerts = RouteTable(ROUTES), internal[ALERTS]
+        front = Front(table, passing, access_log, alerts)
+        straight = Straight(passing, table, hops, admission, cache, access_log, alerts)
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        fast = partial(FastConnection, hits=hits, serve=front.serve)
+        fast = partial(FastConnection, hits=hits, straight=straight, serve=front.serve)
         make_connection = fast if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
         internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))

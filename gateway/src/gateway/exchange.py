@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion, HttpVersion11, StreamReader
 from multidict import CIMultiDictProxy
 
 from gateway.connections import Connection
+
+if TYPE_CHECKING:
+    from gateway.passing import Miss
 
 UNMATCHED = "unmatched"
 
@@ -17,6 +21,7 @@ class Exchange:
     __slots__ = (
         "added",
         "address",
+        "begun",
         "body",
         "connection",
         "headers",
@@ -63,10 +68,17 @@ class Exchange:
         self.started = time.monotonic()
         self.added = ""
         """Header lines that the answer is to have whatever it is."""
+        self.begun: Miss | None = None
+        """What has been asked of a service for it already."""
         self.on_close: Callable[[], None] | None = None
         self.keeps_alive = False
         """Whether the connection may take another request; known once the answer's head is made."""
         self.sent_bytes = 0
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether it has been charged to its caller."""
+        return self.address != ""
 
     def connection_line(self, *, has_end: bool = True) -> str:
         """The field line that says what becomes of the connection; empty where HTTP's version says it."""

@@ -1,9 +1,10 @@
-"""Hits answered as soon as a request is parsed, before aiohttp makes a task, a request and a response of it.
+"""Requests answered, or passed on, as soon as they are parsed: aiohttp makes no task, request and response of them.
 
 The one module that uses what is private in aiohttp: it belongs to AIOHTTP_VERSION, which is pinned for it. Without it
 (`GATEWAY_FAST_PATH=off`) every answer is the same, only dearer: one suite of tests is run against both.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,38 +16,59 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from gateway.connections import Connection
 from gateway.exchange import Exchange
 from gateway.hits import Hits
+from gateway.straight import Straight, StraightMiss
 
 AIOHTTP_VERSION = "3.14.5"
 log = structlog.get_logger()
 
 
 class FastConnection(Connection):
-    """A connection whose requests are looked for in the cache while nothing else is under way on it."""
+    """A connection whose requests are taken at once while nothing else is under way on it.
 
-    __slots__ = ("_hits", "_serve")
+    What cannot be answered at once is passed on straight (`straight`), and what cannot be that is left to `start`.
+    """
+
+    __slots__ = ("_exchange", "_hits", "_miss", "_serve", "_straight")
 
     def __init__(
-        self, manager: web.Server, *, hits: Hits, serve: Callable[[Exchange], Awaitable[None]], **options: Any
+        self,
+        manager: web.Server,
+        *,
+        hits: Hits,
+        straight: Straight,
+        serve: Callable[[Exchange], Awaitable[None]],
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._hits = hits
+        self._straight = straight
         self._serve = serve
+        self._exchange: Exchange | None = None
+        """The request that is passed on straight, or that `start` is to take next."""
+        self._miss: StraightMiss | None = None
+        """What has been asked for it, until it is answered or `start` has taken it."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        miss, self._miss, self._exchange = self._miss, None, None
+        if miss is not None:
+            miss.leave()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, answer what can be answered now, and wake aiohttp's own loop for the rest, from the first on."""
+        """Parse, and take what can be taken now; `start` is woken for the rest."""
         waiter = self._waiter
-        if waiter is None or waiter.done() or self._messages:
+        if waiter is None or waiter.done() or (self._messages and self._exchange is None):
             super().data_received(data)
             return
         self._waiter = None  # what is parsed now wakes nobody yet
         try:
             super().data_received(data)
-            while self._answer_hits() and self._buffer_paused:
-                self._resume_reading_if_drained()  # the parser had more, and no room for it
+            if self._exchange is None:
+                self._take_messages()
         finally:
             self._waiter = waiter
-        if self._messages and not waiter.done():
-            waiter.set_result(None)
+        if self._messages or self._exchange is not None:
+            self._wake(waiter)
 
     async def start(self) -> None:
         """As aiohttp's, without a task for each request; the first one that is not plain leaves the rest to aiohttp's.
@@ -54,34 +76,27 @@ class FastConnection(Connection):
         The task is for context variables; all that are set here are set anew by each request.
         """
         while not self._force_close:
-            if not self._messages:
+            if not self._messages and self._exchange is None:
                 self._waiter = self._loop.create_future()
                 try:
                     await self._waiter
                 finally:
                     self._waiter = None
-            message, payload = self._messages[0]
-            if (
-                type(message) is not RawRequestMessage
-                or payload is not EMPTY_PAYLOAD
-                or message.upgrade
-                or self._buffer_paused
-            ):
-                await super().start()
-                return
-            self._messages.popleft()
-            if self._manager is None or self._parser is None:
-                return  # the connection is lost
-            self._parser.message_consumed()
-            self._manager.requests_count += 1
-            exchange = Exchange(
-                self,
-                message.method,
-                message.path,
-                message.headers,
-                message.version,
-                wants_more=not message.should_close,
-            )
+                if self._close:
+                    break
+            exchange, self._exchange, self._miss = self._exchange, None, None
+            if exchange is None:
+                message, payload = self._messages[0]
+                if (
+                    type(message) is not RawRequestMessage
+                    or payload is not EMPTY_PAYLOAD
+                    or message.upgrade
+                    or self._buffer_paused
+                ):
+                    await super().start()
+                    return
+                self._consume_first()
+                exchange = self._begin(message)
             self._request_in_progress = True
             try:
                 await self._serve(exchange)
@@ -89,28 +104,27 @@ class FastConnection(Connection):
                 self.force_close()
                 raise
             finally:
-                self._request_in_progress = False
-                if self._handler_waiter is not None:
-                    self._handler_waiter.set_result(None)
+                self._end_progress()
             if not exchange.keeps_alive or self._close:
                 break
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
 
-    def _answer_hits(self) -> bool:
-        """Answer from the first message on while they are hits; whether all were."""
+    def _take_messages(self) -> None:
+        """Take messages from the first on: answer them while they are hits, and have one passed on."""
         messages = self._messages
-        while messages and self._answer(*messages[0]):
-            messages.popleft()
-            assert self._parser is not None
-            self._parser.message_consumed()
-        return not messages
+        while not (self._force_close or self._close):
+            while messages and self._take(*messages[0]):
+                if self._exchange is not None:
+                    return
+            if messages or not self._buffer_paused:
+                return
+            self._resume_reading_if_drained()  # the parser had more, and no room for it
 
-    def _answer(self, message: Any, payload: Any) -> bool:
-        """Whether it was a hit, and is answered."""
+    def _take(self, message: Any, payload: Any) -> bool:
+        """Whether it is of the plainest kind, and taken."""
         transport = self.transport
         if (
             type(message) is not RawRequestMessage
@@ -129,12 +143,54 @@ class FastConnection(Connection):
         except Exception:  # the long way meets it again, and reports it
             log.exception("fast_path.failed")
             return False
+        self._consume_first()
         if answer is None:
-            return False
+            self._exchange = exchange = self._begin(message)
+            self._miss = self._straight.begin(exchange, self._end_miss)
+            self._request_in_progress = self._miss is not None
+            return True
         self.begin_request()
         transport.write(answer)
         self.end_request()
-        assert self._manager is not None
-        self._manager.requests_count += 1
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
+
+    def _consume_first(self) -> None:
+        self._messages.popleft()
+        assert self._parser is not None
+        assert self._manager is not None
+        self._parser.message_consumed()
+        self._manager.requests_count += 1
+
+    def _begin(self, message: RawRequestMessage) -> Exchange:
+        return Exchange(
+            self, message.method, message.path, message.headers, message.version, wants_more=not message.should_close
+        )
+
+    def _end_miss(self, miss: StraightMiss) -> None:
+        """What was passed on straight is answered, or has to go the long way."""
+        waiter = self._waiter
+        assert waiter is not None
+        if miss.is_answered:
+            self._miss = self._exchange = None
+            self._end_progress()
+            if not miss.exchange.keeps_alive:
+                self._close = True
+            self._waiter = None
+            try:
+                self._take_messages()
+            finally:
+                self._waiter = waiter
+        if self._close or self._messages or self._exchange is not None:
+            self._wake(waiter)
+
+    def _wake(self, waiter: "asyncio.Future[None]") -> None:
+        """Have `start` go on, unless what it is to wait for is under way."""
+        is_under_way = self._miss is not None and not self._miss.goes_on
+        if not is_under_way and not waiter.done():
+            waiter.set_result(None)
+
+    def _end_progress(self) -> None:
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)

@@ -16,7 +16,7 @@ from gateway.exchange import Exchange
 from gateway.headers import SECURITY_HEADERS, check_headers
 from gateway.http_date import http_date
 from gateway.passing import Passing
-from gateway.routes import ROUTES, RouteTable
+from gateway.routes import RouteTable
 from gateway.target import check_target
 from service_kit.alerts import Alerts
 from service_kit.errors import InvalidRequest, NotFound, ServiceError, UpstreamFault, problem_response
@@ -31,11 +31,11 @@ log = structlog.get_logger()
 class Front:
     """Answers every request that reaches the public port."""
 
-    def __init__(self, passing: Passing, access_log: AccessLog, alerts: Alerts) -> None:
+    def __init__(self, table: RouteTable, passing: Passing, access_log: AccessLog, alerts: Alerts) -> None:
         self._passing = passing
         self._access_log = access_log
         self._alerts = alerts
-        self._table = RouteTable(ROUTES)
+        self._table = table
         self._documents = read_documents()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
@@ -58,7 +58,7 @@ class Front:
         """Answer one request, whatever becomes of it."""
         connection = exchange.connection
         connection.begin_request()
-        exchange.request_id = begin_request(exchange.headers.get("X-Request-Id"))
+        exchange.request_id = begin_request(exchange.request_id or exchange.headers.get("X-Request-Id"))
         status = _LEFT
         try:
             answer = await self._answer(exchange)
@@ -91,12 +91,15 @@ class Front:
             return _problem(exchange, problem_response(None, exchange.path))
 
     async def _route(self, exchange: Exchange) -> Answer | StreamedAnswer:
+        if exchange.begun is not None:
+            return await self._passing.go_on(exchange, exchange.begun)
         path, method, headers = exchange.path, exchange.method, exchange.headers
         match = self._table.find(path)
         document = self._documents.get(path) if match is None else None
         if match is not None or document is not None:
             exchange.route = match.route.path if match else path
-        self._passing.charge(exchange)
+        if not exchange.is_charged:
+            self._passing.charge(exchange)
         # What has two readings is refused even where one of them leads nowhere.
         check_target(exchange.target)
         check_headers(headers.items())

@@ -112,13 +112,17 @@ class RateLimits:
         allowed, owed_until = spend(table.moments[slot] if is_known else 0.0, now, interval_seconds)
         owed_seconds = owed_until - now
         if not allowed:
-            self.refused[name] += 1
             return Verdict(False, name, limit, 0, ceil(owed_seconds + interval_seconds - WINDOW_SECONDS) or 1)
         if not is_known:
             table.keys[slot] = key
         table.moments[slot] = owed_until
         remaining = int((WINDOW_SECONDS - owed_seconds + _ROUNDING_SECONDS) / interval_seconds)
         return Verdict(True, name, limit, remaining, ceil(owed_seconds))
+
+    def refuse(self, verdict: Verdict) -> RateLimited:
+        """What a request that is not allowed is answered with; it is counted by this."""
+        self.refused[verdict.name] += 1
+        return verdict.error()
 
     def learn(self, authorization: str, *, accepted: bool, now: float) -> None:
         """Remember what GitHub, through a service's answer, has shown of a token: that it is someone's, or not."""

@@ -30,12 +30,15 @@ log = structlog.get_logger()
 class Given(Protocol):
     """A service's answer, its body yet to be read (`hop.answer.HopAnswer`)."""
 
-    status: int
-    headers: list[tuple[str, str]]
-    content_length: int | None
-
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    @property
+    def content_length(self) -> int | None: ...
     @property
     def is_complete(self) -> bool: ...
+    def take(self) -> bytes: ...
     async def read(self, limit_bytes: int) -> bytes: ...
     def chunks(self) -> AsyncIterator[bytes]: ...
     def close(self) -> None: ...
@@ -52,6 +55,8 @@ class Question(NamedTuple):
     dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
     """Of the headers that came, makes those that callers get."""
     may_keep: bool = True
+    unasked: Callable[[], None] | None = None
+    """Called when it was given up before it was asked."""
 
 
 class Fetched(NamedTuple):
@@ -66,13 +71,15 @@ class Fetched(NamedTuple):
     """Somebody else's question brought it."""
 
 
-class _Flight:
+class Flight:
     """A question under way, and who waits for its answer."""
 
-    __slots__ = ("failure", "fetched", "is_taken", "task", "waiting")
+    __slots__ = ("failure", "fetched", "is_taken", "key", "task", "waiting")
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None]
+    def __init__(self, key: tuple[str, str]) -> None:
+        self.key = key
+        """Target and `Accept`."""
+        self.task: asyncio.Task[None] | None = None
         self.waiting: list[asyncio.Future[None]] = []
         self.fetched: Fetched | None = None
         self.failure: BaseException | None = None
@@ -104,7 +111,7 @@ class SharedCache:
         self.answered: Counter[str] = Counter()
         """Requests so far, by where their answer came from: `hit`, `stale`, `miss`, `collapsed` or `bypass`."""
         self._compression = Compression()
-        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._flights: dict[tuple[str, str], Flight] = {}
         self._renewals: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._unkeepable: dict[str, float] = {}
         self._now = time.monotonic
@@ -112,10 +119,15 @@ class SharedCache:
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it is told by its cancellation."""
-        tasks = [*self._renewals.values(), *(flight.task for flight in self._flights.values())]
+        flights = tuple(self._flights.values())
+        tasks = [*self._renewals.values(), *(flight.task for flight in flights if flight.task is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for flight in flights:
+            if not flight.has_landed:  # its task was not even begun
+                flight.failure = asyncio.CancelledError()
+                self._land(flight)
         self._compression.close()
 
     def represent(self, target: str, entry: Entry, accept_encoding: str) -> Representation:
@@ -151,28 +163,79 @@ class SharedCache:
         task = self._renewals[key] = asyncio.create_task(renew(), name="cache renewal")
         task.add_done_callback(lambda _: self._renewals.pop(key))
 
-    async def fetch(self, question: Question, stale: Entry | None) -> Fetched:
+    def is_asked_for(self, target: str, accept: str) -> bool:
+        """Whether somebody's question for it is under way."""
+        return (target, accept) in self._flights
+
+    def depart(self, target: str, accept: str) -> Flight:
+        """A question that is asked elsewhere, for all who come while it is under way.
+
+        It ends with `arrive` or `leave`, or is gone on with by `fetch`.
+        """
+        flight = Flight((target, accept))
+        flight.waiting.append(self._loop.create_future())
+        if self._unkeepable.get(target, 0.0) <= self._now():
+            self._flights[flight.key] = flight
+        return flight
+
+    def arrive(
+        self,
+        flight: Flight,
+        given: Given,
+        dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]],
+        delay_seconds: float,
+    ) -> Fetched:
+        """Take in what the flight has brought, which is all there and below 500; nothing is waited for."""
+        target, accept = flight.key
+        lifetime = self._lifetime_of(target, None, given, delay_seconds)
+        if lifetime is None:
+            flight.fetched = fetched = Fetched(given=given)
+            flight.take()
+        else:
+            entry = Entry(given.status, dress(given.headers), given.take(), lifetime, self._now(), accept)
+            self._keep(target, entry)
+            flight.fetched = fetched = Fetched(entry, is_stored=True)
+        self._land(flight)
+        return fetched
+
+    def leave(self, flight: Flight, question: Question) -> None:
+        """Who departed has left: the question is gone on with if others wait for its answer, and else given up."""
+        del flight.waiting[0]
+        if flight.waiting:
+            self._take_off(flight, question, None)
+            return
+        self._give_up(flight)
+        if question.unasked is not None:
+            question.unasked()
+
+    async def fetch(self, question: Question, stale: Entry | None, flight: Flight | None = None) -> Fetched:
         """The answer to a question that the cache has none for, or a stale one.
 
         Who asks the same meanwhile waits for the same answer, its failure included; it is given up when nobody wants
-        it any more. Raises what `question.ask` raises, unless the stale entry may still be used.
+        it any more. `flight` is that of `depart`, for who departed. Raises what `question.ask` raises, unless the stale
+        entry may still be used.
         """
-        if not question.may_keep or self._unkeepable.get(question.target, 0.0) > self._now():
-            return await self._ask(question, stale)
-        key = (question.target, question.accept)
-        flight = self._flights.get(key)
-        is_collapsed = flight is not None
-        if flight is None:
-            flight = self._flights[key] = _Flight()
-            flight.task = self._loop.create_task(self._fly(key, flight, question, stale))
-        landed = self._loop.create_future()
-        flight.waiting.append(landed)
+        is_collapsed = False
+        if flight is not None:
+            landed = flight.waiting[0]
+            self._take_off(flight, question, stale)
+        else:
+            if not question.may_keep or self._unkeepable.get(question.target, 0.0) > self._now():
+                return await self._ask(question, stale)
+            key = (question.target, question.accept)
+            flight = self._flights.get(key)
+            is_collapsed = flight is not None
+            if flight is None:
+                flight = self._flights[key] = Flight(key)
+                self._take_off(flight, question, stale)
+            landed = self._loop.create_future()
+            flight.waiting.append(landed)
         try:
             await landed
         except asyncio.CancelledError:
             flight.waiting.remove(landed)
             if not flight.waiting:
-                self._give_up(key, flight)
+                self._give_up(flight)
             raise
         flight.waiting.remove(landed)
         failure, fetched = flight.failure, flight.fetched
@@ -183,8 +246,14 @@ class SharedCache:
         # It was for one alone, or refused to one. The others ask for themselves; who comes later does so at once.
         return await self._ask(question, stale)
 
-    async def _fly(self, key: tuple[str, str], flight: _Flight, question: Question, stale: Entry | None) -> None:
-        """Ask for all who wait, in a task that is nobody's: who asked first may leave."""
+    def _take_off(self, flight: Flight, question: Question, stale: Entry | None) -> None:
+        """Ask in a task that is nobody's: who asked first may leave."""
+        flight.task = self._loop.create_task(self._fly(flight, question, stale))
+        if question.unasked is not None:
+            unasked = question.unasked
+            flight.task.add_done_callback(lambda _task: unasked())
+
+    async def _fly(self, flight: Flight, question: Question, stale: Entry | None) -> None:
         try:
             flight.fetched = await self._ask(question, stale)
         except BaseException as error:
@@ -192,18 +261,22 @@ class SharedCache:
             if not isinstance(error, Exception):
                 raise
         finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            for landed in flight.waiting:
-                if not landed.done():
-                    landed.set_result(None)
+            self._land(flight)
 
-    def _give_up(self, key: tuple[str, str], flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        for landed in flight.waiting:
+            if not landed.done():
+                landed.set_result(None)
+
+    def _give_up(self, flight: Flight) -> None:
         """Nobody waits any more."""
         if not flight.has_landed:
-            flight.task.cancel()
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if flight.task is not None:
+                flight.task.cancel()
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
         elif flight.fetched is not None and flight.fetched.given is not None and flight.take():
             flight.fetched.given.close()
 
@@ -229,17 +302,22 @@ class SharedCache:
         return Fetched(stale, is_stale=True)
 
     async def _take_in(self, question: Question, stale: Entry | None, given: Given, delay_seconds: float) -> Fetched:
-        lifetime = lifetime_of(given.status, given.headers, now=time.time(), delay_seconds=delay_seconds)
-        is_small = given.content_length is not None and given.content_length <= ENTRY_LIMIT_BYTES
-        if not question.may_keep:
-            return Fetched(given=given)  # which says nothing of others' answers
-        if lifetime is None or not is_small:
-            self._note_unkeepable(question.target, stale)
+        # A caller's wish to keep nothing says nothing of others' answers.
+        lifetime = self._lifetime_of(question.target, stale, given, delay_seconds) if question.may_keep else None
+        if lifetime is None:
             return Fetched(given=given)
         body = await _read(given)
         entry = Entry(given.status, question.dress(given.headers), body, lifetime, self._now(), question.accept)
         self._keep(question.target, entry)
         return Fetched(entry, is_stored=True)
+
+    def _lifetime_of(self, target: str, stale: Entry | None, given: Given, delay_seconds: float) -> Lifetime | None:
+        """How long an answer may be kept; None where it may not be, which is then remembered."""
+        lifetime = lifetime_of(given.status, given.headers, now=time.time(), delay_seconds=delay_seconds)
+        if lifetime is None or given.content_length is None or given.content_length > ENTRY_LIMIT_BYTES:
+            self._note_unkeepable(target, stale)
+            return None
+        return lifetime
 
     def _confirm(self, question: Question, stale: Entry, given: Given, delay_seconds: float) -> Fetched:
         """The stale entry holds still: the same bytes, with what the 304 says anew (RFC 9111, 4.3.4)."""

@@ -31,6 +31,7 @@ class HopAnswer:
         "_body_end",
         "_connection",
         "_on_end",
+        "_on_head",
         "_parser",
         "_waiter",
         "began_at",
@@ -38,14 +39,24 @@ class HopAnswer:
         "end",
         "failure",
         "headers",
+        "on_progress",
         "status",
     )
 
-    def __init__(self, connection: "Connection", method: str, on_end: Callable[["HopAnswer"], None]) -> None:
-        """`on_end` is called once: the answer is whole, broken (see `failure`) or closed."""
+    def __init__(
+        self,
+        connection: "Connection",
+        method: str,
+        on_end: Callable[["HopAnswer"], None],
+        on_head: Callable[["HopAnswer"], None] | None = None,
+    ) -> None:
+        """`on_head` is called when its head has come; `on_end` once: it is whole, broken (see `failure`) or closed."""
         self._connection: Connection | None = connection
         self._parser = AnswerParser(method)
         self._on_end = on_end
+        self._on_head = on_head
+        self.on_progress: Callable[[], None] | None = None
+        """Called for who does not wait: more of it has come, or it has failed."""
         self._waiter: asyncio.Future[None] | None = None
         self.failure: UpstreamFault | None = None
         """Why there will be no more of it, if that is the replica's doing."""
@@ -71,15 +82,18 @@ class HopAnswer:
         Raises UpstreamUnreachable, UpstreamFault (no HTTP) or UpstreamTimeout; cancelled, it ends the exchange.
         """
         self._body_end = end
-        parser = self._parser
-        if not parser.has_head:
+        if not self._parser.has_head:
             await self._wait(end)
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time."""
+        return self._parser.take()
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFault when it is cut or larger, UpstreamTimeout when the time is over."""
         parser = self._parser
-        if parser.is_complete and len(parser.parts) == 1 and len(parser.parts[0]) <= limit_bytes:
-            return parser.parts.pop()
+        if parser.is_complete and parser.buffered_bytes <= limit_bytes:
+            return parser.take()
         body = bytearray()
         while part := await self._next_part(self._body_end):
             body += part
@@ -174,6 +188,8 @@ class HopAnswer:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(failure)
+        elif self.on_progress is not None:
+            self.on_progress()
 
     def _note_progress(self) -> None:
         parser = self._parser
@@ -181,6 +197,8 @@ class HopAnswer:
         assert connection is not None
         if self.status == 0 and parser.has_head:
             self.status, self.headers, self.content_length = parser.status, parser.headers, parser.content_length
+            if self._on_head is not None:
+                self._on_head(self)
         if parser.is_complete:
             self._connection = None
             connection.finish(reusable=parser.keeps_alive)
@@ -188,5 +206,8 @@ class HopAnswer:
         elif parser.buffered_bytes > BUFFER_LIMIT_BYTES:
             connection.pause_reading()
         waiter = self._waiter
-        if waiter is not None and parser.has_head and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            if parser.has_head and not waiter.done():
+                waiter.set_result(None)
+        elif self.on_progress is not None and parser.has_head:
+            self.on_progress()

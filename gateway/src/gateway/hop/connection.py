@@ -10,7 +10,17 @@ from gateway.hop.answer import HopAnswer
 class Connection(asyncio.Protocol):
     """A client's HTTP/1.1 connection. Its pool hears when it is free again and when it is gone."""
 
-    __slots__ = ("_answer", "_is_paused", "_on_free", "_on_lost", "_transport", "free_since", "has_served", "is_lost", "loop")
+    __slots__ = (
+        "_answer",
+        "_is_paused",
+        "_on_free",
+        "_on_lost",
+        "_transport",
+        "free_since",
+        "has_served",
+        "is_lost",
+        "loop",
+    )
 
     def __init__(self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
         self.loop = asyncio.get_running_loop()

@@ -42,6 +42,14 @@ class HopRequest(NamedTuple):
     body: bytes | None
 
 
+class FirstTry(NamedTuple):
+    """A request that is with a replica, its answer yet to be waited for until `end` (loop time)."""
+
+    replica: Replica
+    answer: HopAnswer
+    end: float
+
+
 class Hop:
     """Everything between the gateway and one service; nothing of it is shared with another's."""
 
@@ -56,6 +64,7 @@ class Hop:
         self._host_line = f"Host: {parts.netloc}"
         self._budget = RetryBudget(RETRIES_PER_REQUEST, most=RETRIES_SAVED_UP)
         self._retries = 0
+        self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
         """Find the replicas, if they can be found within a second, and go on looking for them."""
@@ -80,28 +89,51 @@ class Hop:
         now = asyncio.get_running_loop().time()
         return [replica.state(now) for replica in self._replicas]
 
-    async def send(self, request: HopRequest, *, timeout_seconds: float) -> HopAnswer:
+    def begin(self, request: HopRequest, *, timeout_seconds: float) -> FirstTry | None:
+        """Send a request at once, where a connection is free; None, and nothing has happened, where there is none.
+
+        Who takes the answer as it comes (`HopAnswer.on_progress`) needs no task; what then goes wrong is for `send`.
+        """
+        now = self._loop.time()
+        replica = self._replicas.choose(now)
+        connection = replica.pool.take_free() if replica is not None else None
+        if replica is None or connection is None:
+            return None
+        self._budget.note_call()
+        answer = replica.begin(connection, self._encode(request, timeout_seconds), request.method)
+        answer.end = end = now + timeout_seconds
+        return FirstTry(replica, answer, end)
+
+    async def send(self, request: HopRequest, *, timeout_seconds: float, begun: FirstTry | None = None) -> HopAnswer:
         """The answer's head, its body yet to be read; cancelled, the replica's work is cancelled as well.
 
         A try that brought no answer is made again on another replica: if the method is idempotent, or nothing was
-        sent yet, and while the budget for it lasts. Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFault or
-        Overloaded, which name the service.
+        sent yet, and while the budget for it lasts. `begun` is the first one, where it is under way. Raises
+        UpstreamUnreachable, UpstreamTimeout, UpstreamFault or Overloaded, which name the service.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        end = now + timeout_seconds
-        self._budget.note_call()
-        replica = self._replicas.choose(now)
-        if replica is None:
-            raise self._refusal()
+        loop = self._loop
+        if begun is None:
+            now = loop.time()
+            end = now + timeout_seconds
+            self._budget.note_call()
+            chosen = self._replicas.choose(now)
+            if chosen is None:
+                raise self._refusal()
+            replica = chosen
+        else:
+            now, (replica, _, end) = 0.0, begun
         may_reuse = request.method in IDEMPOTENT_METHODS
         tried: list[Replica] = []
         while True:
             try:
+                if begun is not None:
+                    await begun.answer.wait_for_head(end)
+                    return begun.answer
                 return await replica.exchange(
                     self._encode(request, end - now), request.method, end, may_reuse=may_reuse
                 )
             except UpstreamFault as error:
+                begun = None
                 tried.append(replica)
                 now = loop.time()
                 following = self._choose_after(error, tried, request.method, now, end)

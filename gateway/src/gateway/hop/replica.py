@@ -8,6 +8,7 @@ import structlog
 
 from gateway.hop.answer import ConnectionWentStale, HopAnswer
 from gateway.hop.choice import Latency
+from gateway.hop.connection import Connection
 from gateway.hop.ejection import Health, Standing
 from gateway.hop.pool import Address, Pool
 from service_kit.errors import UpstreamFault, UpstreamUnreachable
@@ -70,25 +71,29 @@ class Replica:
         `may_reuse` lets it go over a kept connection, which may turn out to be stale. Raises UpstreamUnreachable
         (NotSent and ConnectionWentStale among it), UpstreamTimeout or UpstreamFault.
         """
-        self.in_flight += 1
-        self._requests += 1
         connection = self.pool.take_free() if may_reuse else None
         if connection is None:
+            self.in_flight += 1
             try:
                 connection = await self.pool.connect(end)
             except UpstreamFault as failure:
+                self._requests += 1
                 self._note_failure(failure)
                 raise
             finally:
                 self.in_flight -= 1
-            self.in_flight += 1
-        answer = HopAnswer(connection, method, self._note_end)
-        self._under_way.add(answer)
-        answer.began_at = started = self._now()
-        connection.send(request, answer)
+        answer = self.begin(connection, request, method)
         await answer.wait_for_head(end)
-        self._heard_at = now = self._now()
-        self.latency.note(now - started, now)
+        return answer
+
+    def begin(self, connection: Connection, request: bytes, method: str) -> HopAnswer:
+        """Send a request over a connection that the pool has given away; the answer is yet to be waited for."""
+        self.in_flight += 1
+        self._requests += 1
+        answer = HopAnswer(connection, method, self._note_end, self._note_head)
+        self._under_way.add(answer)
+        answer.began_at = self._now()
+        connection.send(request, answer)
         return answer
 
     async def is_live(self, request: bytes, timeout_seconds: float) -> bool:
@@ -148,6 +153,10 @@ class Replica:
             self._failures,
             self.latency.at(now),
         )
+
+    def _note_head(self, answer: HopAnswer) -> None:
+        self._heard_at = now = self._now()
+        self.latency.note(now - answer.began_at, now)
 
     def _note_end(self, answer: HopAnswer) -> None:
         self.in_flight -= 1

@@ -53,11 +53,14 @@ class Replicas:
 
     def choose(self, now: float, tried: list[Replica] | None = None) -> Replica | None:
         """The one for the next request, none of those `tried`; an ejected one only where there is no other."""
-        candidates = [one for one in self._present if one.is_available]
+        present = self._present
+        if len(present) == 1 and not tried:
+            return None if present[0].pool.is_full else present[0]
+        candidates = [one for one in present if one.is_available]
         if tried:
             candidates = [one for one in candidates if one not in tried]
         if not candidates:
-            candidates = [one for one in self._present if not one.pool.is_full and one not in (tried or ())]
+            candidates = [one for one in present if not one.pool.is_full and one not in (tried or ())]
             if not candidates:
                 return None
         self._turn += 1
