@@ -29,6 +29,13 @@ class RunningGateway:
         """Every target that reached any service."""
         return [target for service in self.services.values() for target in service.targets]
 
+    async def warm_up(self) -> None:
+        """Open a connection to each service, which is free then, as after a first request."""
+        end = asyncio.get_running_loop().time() + 5
+        for hop in self.gateway.hops.values():
+            for replica in hop._replicas:
+                replica.pool._take_back(await replica.pool.connect(end))
+
     async def exchange(self, sent: bytes, *, timeout_seconds: float = 5.0) -> bytes:
         """Send bytes on a connection of their own; everything that comes back until the gateway closes it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-from gateway import front
+from gateway import app, front
 from gateway.hop import answer as hop_answer
 from gateway.hop.hop import Hop
 from gateway.routes import ROUTES, Service
@@ -25,6 +26,17 @@ Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with plain_session() as opened:
         yield opened
+
+
+@pytest.fixture(params=["straight", "the long way"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whether a connection is free, over which misses go straight (`gateway.straight`)."""
+    token = is_straight.set(request.param == "straight")
+    yield
+    is_straight.reset(token)
+
+
+is_straight = ContextVar("is_straight", default=False)
 
 
 @asynccontextmanager
@@ -42,6 +54,8 @@ async def gateway_before(behave: Behave) -> AsyncIterator[RunningGateway]:
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with running_gateway(repo_service_url=f"http://127.0.0.1:{port}") as gateway:
+            if is_straight.get():
+                await gateway.warm_up()
             yield gateway
 
 
@@ -101,7 +115,7 @@ async def test_an_answer_that_is_none_is_a_502(session: aiohttp.ClientSession, a
 
 
 async def test_a_service_that_hangs_is_a_504(session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "ROUTES", tuple(route._replace(timeout_seconds=0.2) for route in ROUTES))
+    monkeypatch.setattr(app, "ROUTES", tuple(route._replace(timeout_seconds=0.2) for route in ROUTES))
     async with gateway_before(never_answer) as gateway:
         expected = (504, "upstream_timeout", "The repo-service did not answer in time.")
         assert await problem_of(session, f"{gateway.url}/v1/trending/repositories") == expected

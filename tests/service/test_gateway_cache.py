@@ -24,9 +24,11 @@ PATH = "/v1/developers/torvalds"
 LONG = "a" * 2000
 
 
-@pytest.fixture(params=["on", "off"])
+@pytest.fixture(params=["on", "off", "straight"])
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(gateway_fast_path=request.param) as running:
+    async with running_gateway(gateway_fast_path=request.param.replace("straight", "on")) as running:
+        if request.param == "straight":
+            await running.warm_up()
         yield running
 
 

@@ -20,7 +20,7 @@ from gateway.admission import Admission
 from gateway.cache.shared_cache import SharedCache
 from gateway.callers import Callers
 from gateway.connections import Connection, Connections, make_server_runner
-from gateway.fast_path import FastConnection
+from gateway.fast_path import FastConnection, Heads
 from gateway.front import Front
 from gateway.headers import Network
 from gateway.hits import Hits
@@ -181,7 +181,7 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         straight = Straight(passing, table, hops, admission, cache, access_log, alerts)
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        fast = partial(FastConnection, hits=hits, straight=straight, serve=front.serve)
+        fast = partial(FastConnection, hits=hits, heads=Heads(), straight=straight, serve=front.serve)
         make_connection = fast if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
         internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))

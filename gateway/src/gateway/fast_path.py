@@ -15,11 +15,31 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.connections import Connection
 from gateway.exchange import Exchange
-from gateway.hits import Hits
+from gateway.hits import Hits, Wanted
 from gateway.straight import Straight, StraightMiss
 
 AIOHTTP_VERSION = "3.14.5"
+HEADS_LIMIT = 4096
+"""Requests that are known byte for byte; beyond, all are parsed anew."""
+_HEAD_LIMIT_BYTES = 1024
+_HEAD_END = b"\r\n\r\n"
 log = structlog.get_logger()
+
+
+class Heads:
+    """What requests were for, by their bytes: most of a caller's are the same again, and need not be parsed."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[bytes, Wanted] = {}
+        self.get = self._wanted.get
+
+    def remember(self, data: bytes, wanted: Wanted) -> None:
+        """`data` is one whole request, and was read as `wanted`."""
+        if len(data) > _HEAD_LIMIT_BYTES:
+            return
+        if len(self._wanted) >= HEADS_LIMIT:
+            self._wanted.clear()
+        self._wanted[data] = wanted
 
 
 class FastConnection(Connection):
@@ -28,19 +48,23 @@ class FastConnection(Connection):
     What cannot be answered at once is passed on straight (`straight`), and what cannot be that is left to `start`.
     """
 
-    __slots__ = ("_exchange", "_hits", "_miss", "_serve", "_straight")
+    __slots__ = ("_exchange", "_heads", "_hits", "_is_between_requests", "_miss", "_serve", "_straight")
 
     def __init__(
         self,
         manager: web.Server,
         *,
         hits: Hits,
+        heads: Heads,
         straight: Straight,
         serve: Callable[[Exchange], Awaitable[None]],
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._hits = hits
+        self._heads = heads
+        self._is_between_requests = True
+        """Whether the parser has been given whole requests only, one at a time: so it knows nothing of the next one."""
         self._straight = straight
         self._serve = serve
         self._exchange: Exchange | None = None
@@ -58,13 +82,26 @@ class FastConnection(Connection):
         """Parse, and take what can be taken now; `start` is woken for the rest."""
         waiter = self._waiter
         if waiter is None or waiter.done() or (self._messages and self._exchange is None):
+            self._is_between_requests = False
             super().data_received(data)
             return
+        is_between = self._is_between_requests and self._exchange is None
+        if is_between:
+            wanted = self._heads.get(data)
+            if wanted is not None and wanted.peer == self.peer and self._answer(wanted):
+                return
         self._waiter = None  # what is parsed now wakes nobody yet
         try:
             super().data_received(data)
+            messages = self._messages
+            self._is_between_requests = is_one = (
+                is_between
+                and data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+                and len(messages) == 1
+                and messages[0][1] is EMPTY_PAYLOAD
+            )
             if self._exchange is None:
-                self._take_messages()
+                self._take_messages(data if is_one else b"")
         finally:
             self._waiter = waiter
         if self._messages or self._exchange is not None:
@@ -112,45 +149,67 @@ class FastConnection(Connection):
             if self.transport is not None:
                 self.transport.close()
 
-    def _take_messages(self) -> None:
-        """Take messages from the first on: answer them while they are hits, and have one passed on."""
+    def _take_messages(self, data: bytes = b"") -> None:
+        """Take messages from the first on: answer them while they are hits, and have one passed on.
+
+        `data` are the bytes of the only one, if there is but one.
+        """
         messages = self._messages
-        while not (self._force_close or self._close):
-            while messages and self._take(*messages[0]):
+        while self._can_answer():
+            while messages and self._take(data, *messages[0]):
                 if self._exchange is not None:
                     return
             if messages or not self._buffer_paused:
                 return
             self._resume_reading_if_drained()  # the parser had more, and no room for it
 
-    def _take(self, message: Any, payload: Any) -> bool:
-        """Whether it is of the plainest kind, and taken."""
+    def _can_answer(self) -> bool:
         transport = self.transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and not (self.writing_paused or self._force_close or self._close)
+            and self.stays
+        )
+
+    def _take(self, data: bytes, message: Any, payload: Any) -> bool:
+        """Whether it is of the plainest kind, and taken."""
         if (
             type(message) is not RawRequestMessage
             or payload is not EMPTY_PAYLOAD
             or message.should_close
             or message.upgrade
             or message.version != HttpVersion11
-            or self.writing_paused
-            or not self.stays
-            or transport is None
-            or transport.is_closing()
         ):
             return False
+        wanted = self._hits.read(message.method, message.path, message.headers, self.peer)
+        if wanted is not None and self._answer(wanted):
+            self._consume_first()
+            if data:
+                self._heads.remember(data, wanted)
+            return True
+        if not self._can_answer():
+            return False
+        self._consume_first()
+        self._exchange = exchange = self._begin(message)
+        self._miss = self._straight.begin(exchange, self._end_miss)
+        self._request_in_progress = self._miss is not None
+        return True
+
+    def _answer(self, wanted: Wanted) -> bool:
+        """Whether it was a hit, and is answered."""
+        if not self._can_answer():
+            return False
         try:
-            answer = self._hits.answer(message.method, message.path, message.headers, self.peer)
+            answer = self._hits.answer(wanted)
         except Exception:  # the long way meets it again, and reports it
             log.exception("fast_path.failed")
             return False
-        self._consume_first()
         if answer is None:
-            self._exchange = exchange = self._begin(message)
-            self._miss = self._straight.begin(exchange, self._end_miss)
-            self._request_in_progress = self._miss is not None
-            return True
+            return False
+        assert self.transport is not None
         self.begin_request()
-        transport.write(answer)
+        self.transport.write(answer)
         self.end_request()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
@@ -170,12 +229,13 @@ class FastConnection(Connection):
     def _end_miss(self, miss: StraightMiss) -> None:
         """What was passed on straight is answered, or has to go the long way."""
         waiter = self._waiter
-        assert waiter is not None
         if miss.is_answered:
             self._miss = self._exchange = None
             self._end_progress()
-            if not miss.exchange.keeps_alive:
-                self._close = True
+            self._close = self._close or not miss.exchange.keeps_alive
+        if waiter is None:
+            return  # `start` has ended at a stop: the connection is as good as lost, and tells the miss so
+        if miss.is_answered:
             self._waiter = None
             try:
                 self._take_messages()

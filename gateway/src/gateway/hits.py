@@ -11,7 +11,7 @@ from gateway.callers import Callers
 from gateway.headers import has_repeats
 from gateway.rate_limits import DOOR_CLASS, RateLimits
 from gateway.routes import Match
-from service_kit.request_id import well_formed_or_new
+from service_kit.request_id import new_request_id, well_formed
 
 PLACES_LIMIT = 4096
 """Raw targets whose place in the cache is remembered; beyond, all are found anew."""
@@ -24,6 +24,21 @@ class Place(NamedTuple):
     match: Match
     path: str
     target: str
+
+
+class Wanted(NamedTuple):
+    """A request that the cache may answer, as far as its answer depends on it."""
+
+    place: Place
+    is_head: bool
+    accept: str
+    accept_encoding: str
+    if_none_match: str
+    peer: str
+    address: str
+    """The caller's."""
+    request_id: str | None
+    """The caller's own, if it is well-formed."""
 
 
 class Hits:
@@ -44,30 +59,52 @@ class Hits:
             self._places.clear()
         self._places[raw_target] = place
 
-    def answer(self, method: str, raw_target: str, headers: CIMultiDictProxy[str], peer: str) -> bytes | None:
-        """The whole answer to a request without a body; None when it is not for here, and then nothing has happened."""
+    def read(self, method: str, raw_target: str, headers: CIMultiDictProxy[str], peer: str) -> Wanted | None:
+        """What a request without a body is for; None when it is for others to answer."""
         place = self._places.get(raw_target)
         if place is None or method not in ("GET", "HEAD"):
             return None
         if "Authorization" in headers or "Cookie" in headers or "Expect" in headers or has_repeats(headers):
             return None
-        entry = self._cache.store.get(place.target, headers.get("Accept", ""))
+        return Wanted(
+            place,
+            method == "HEAD",
+            headers.get("Accept", ""),
+            headers.get("Accept-Encoding", ""),
+            headers.get("If-None-Match", ""),
+            peer,
+            self._callers.address(peer, headers),
+            well_formed(headers.get("X-Request-Id")),
+        )
+
+    def answer(self, wanted: Wanted) -> bytes | None:
+        """The whole answer; None when there is none to be had at once, and then nothing has happened."""
+        place, is_head, accept, accept_encoding, if_none_match, peer, address, request_id = wanted
+        entry = self._cache.store.get(place.target, accept)
         now = time.monotonic()
         if entry is None or now >= entry.fresh_until:
             return None
-        verdict = self._limits.check(self._callers.address(peer, headers), DOOR_CLASS, now)
+        verdict = self._limits.check(address, DOOR_CLASS, now)
         if not verdict.allowed:
             return None
         self._cache.answered["hit"] += 1
-        made = self._cache.represent(place.target, entry, headers.get("Accept-Encoding", ""))
-        request_id = well_formed_or_new(headers.get("X-Request-Id"))
-        last = f"{verdict.lines()}X-Request-Id: {request_id}\r\n".encode()
+        made = self._cache.represent(place.target, entry, accept_encoding)
+        request_id = request_id or new_request_id()
+        last = f"{verdict.lines()}X-Request-Id: {request_id}\r\n\r\n".encode()
         head, status, body = made.head, entry.status, made.body
-        if "If-None-Match" in headers and entry.matches(headers["If-None-Match"]):
+        if if_none_match and entry.matches(if_none_match):
             head, status, body = made.not_modified_head, 304, b""
-        elif method == "HEAD":
+        elif is_head:
             body = b""
-        answer = b"".join((head, entry.changing_fields(now), last, b"\r\n", body))
-        route = place.match.route.path
-        self._log.note_hit(method, place.path, route, status, len(answer), now, peer=peer, request_id=request_id)
+        answer = b"".join((head, entry.changing_fields(now), last, body))
+        self._log.note_hit(
+            "HEAD" if is_head else "GET",
+            place.path,
+            place.match.route.path,
+            status,
+            len(answer),
+            now,
+            peer=peer,
+            request_id=request_id,
+        )
         return answer

@@ -1,8 +1,8 @@
 """Misses passed on straight from the parser: most answers come soon and whole, and no task need wait for them.
 
-A request goes out while it is being parsed, and its answer goes on when its last byte has come. What would have to wait
-for anything else (a connection, a place, another's question), what fails and what is large goes the long way (`front`),
-from where it is.
+A request goes out while it is being parsed, and its answer goes on when it has come. What would have to wait for
+anything else (a connection, a place, another's question), what fails and what does not come in one piece goes the long
+way (`front`), from where it is.
 """
 
 from collections.abc import Callable, Mapping
@@ -123,13 +123,10 @@ class StraightMiss:
 
     def _go_on(self) -> None:
         answer = self._answer
-        length = answer.content_length
-        is_small = length is not None and length <= LIMIT_BYTES
-        if answer.failure is None and is_small and answer.status < 500:
-            if not answer.is_complete:
-                return  # the rest is on its way
-            self._pass_on()
         answer.on_progress = None
+        length = answer.content_length
+        if answer.is_complete and answer.status < 500 and length is not None and length <= LIMIT_BYTES:
+            self._pass_on()
         self.goes_on = not self.is_answered
         self._on_end(self)
 

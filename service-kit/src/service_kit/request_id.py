@@ -18,7 +18,17 @@ def begin_request(offered: str | None) -> str:
 
 def well_formed_or_new(offered: str | None) -> str:
     """The caller's id when it is well formed, otherwise a new one."""
-    return offered if offered and _WELL_FORMED.fullmatch(offered) else f"{random.getrandbits(128):032x}"
+    return well_formed(offered) or new_request_id()
+
+
+def well_formed(offered: str | None) -> str | None:
+    """The caller's id when it is well formed."""
+    return offered if offered and _WELL_FORMED.fullmatch(offered) else None
+
+
+def new_request_id() -> str:
+    """32 hexadecimal digits."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def current_request_id() -> str | None:
