@@ -427,6 +427,9 @@ class Private:
         self.headers = [("Cache-Control", "private")]
         self.content_length: int | None = 0
 
+    def take(self) -> bytes:
+        return b""
+
     async def read(self, limit_bytes: int) -> bytes:
         return b""
 

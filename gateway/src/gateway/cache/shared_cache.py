@@ -74,13 +74,15 @@ class Fetched(NamedTuple):
 class Flight:
     """A question under way, and who waits for its answer."""
 
-    __slots__ = ("failure", "fetched", "is_taken", "key", "task", "waiting")
+    __slots__ = ("failure", "fetched", "is_led", "is_taken", "key", "task", "waiting")
 
     def __init__(self, key: tuple[str, str]) -> None:
         self.key = key
         """Target and `Accept`."""
         self.task: asyncio.Task[None] | None = None
         self.waiting: list[asyncio.Future[None]] = []
+        self.is_led = False
+        """Whether who departed is still to take its answer in."""
         self.fetched: Fetched | None = None
         self.failure: BaseException | None = None
         self.is_taken = False
@@ -88,7 +90,7 @@ class Flight:
     @property
     def wanted_by(self) -> int:
         """How many wait for the answer."""
-        return len(self.waiting)
+        return len(self.waiting) + self.is_led
 
     @property
     def has_landed(self) -> bool:
@@ -173,7 +175,7 @@ class SharedCache:
         It ends with `arrive` or `leave`, or is gone on with by `fetch`.
         """
         flight = Flight((target, accept))
-        flight.waiting.append(self._loop.create_future())
+        flight.is_led = True
         if self._unkeepable.get(target, 0.0) <= self._now():
             self._flights[flight.key] = flight
         return flight
@@ -200,7 +202,7 @@ class SharedCache:
 
     def leave(self, flight: Flight, question: Question) -> None:
         """Who departed has left: the question is gone on with if others wait for its answer, and else given up."""
-        del flight.waiting[0]
+        flight.is_led = False
         if flight.waiting:
             self._take_off(flight, question, None)
             return
@@ -217,7 +219,7 @@ class SharedCache:
         """
         is_collapsed = False
         if flight is not None:
-            landed = flight.waiting[0]
+            flight.is_led = False
             self._take_off(flight, question, stale)
         else:
             if not question.may_keep or self._unkeepable.get(question.target, 0.0) > self._now():
@@ -228,13 +230,13 @@ class SharedCache:
             if flight is None:
                 flight = self._flights[key] = Flight(key)
                 self._take_off(flight, question, stale)
-            landed = self._loop.create_future()
-            flight.waiting.append(landed)
+        landed = self._loop.create_future()
+        flight.waiting.append(landed)
         try:
             await landed
         except asyncio.CancelledError:
             flight.waiting.remove(landed)
-            if not flight.waiting:
+            if not flight.wanted_by:
                 self._give_up(flight)
             raise
         flight.waiting.remove(landed)
