@@ -131,7 +131,7 @@ async def _port(file: Path) -> str:
 async def _take_picture(url: str) -> bytes:
     async with opened(url) as page:
         await page.comes_to_hold("document.querySelectorAll('.opblock').length")
-        return await page.picture(1100, 900)
+        return await page.picture(1100, 2060)  # to the end of the operators' endpoints
 
 
 if __name__ == "__main__":
