@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from notifier_service.deliveries import Deliveries
-from notifier_service.fan_out import FanOut
+from notifier_service.fan_out import BEGIN, FanOut
 from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Answer, Claimed, Delivered
 from notifier_service.own_connection import OwnConnection
@@ -60,7 +60,7 @@ async def main(action: str, count: int) -> None:
             print(json.dumps({"seconds": await _enqueue(connection, count, with_keys=action == "enqueue-keys")}))
         elif action == "fan-out":
             started = time.perf_counter()
-            await FanOut(OwnConnection(database), metrics, lambda: None).fan_out()
+            await FanOut(OwnConnection(database, PLANNER, BEGIN), metrics, lambda: None).fan_out()
             print(json.dumps({"seconds": time.perf_counter() - started}))
         elif action == "trickle":
             for _ in range(count):
@@ -85,6 +85,7 @@ async def _empty(connection: OwnConnection) -> None:
 
 
 async def _enqueue(connection: OwnConnection, count: int, *, with_keys: bool) -> float:
+    await connection.rows("select 1")  # connected, as the peers are
     started = time.perf_counter()
     for first in range(0, count, BATCH):
         numbers = range(first, first + BATCH)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from notifier_service import completion
+from notifier_service import completion, fan_out
 from notifier_service.channels import Channel
 from notifier_service.completion import Completion
 from notifier_service.dispatcher import Dispatcher
@@ -61,7 +61,7 @@ class Deliveries:
                 Dispatcher(channel, queue, completions[channel.name], self._heartbeat, metrics, report)
             )
         upkeep = connect("upkeep")
-        self._fan_out = FanOut(connect("fan_out"), metrics, self.wake_dispatchers)
+        self._fan_out = FanOut(connect("fan_out", PLANNER, fan_out.BEGIN), metrics, self.wake_dispatchers)
         self._rescue = Rescue(upkeep, metrics, self.wake_dispatchers)
         self._scheduler = Scheduler(upkeep, metrics)
         self._gauging = Gauging(upkeep, metrics, [channel.name for channel in channels])

@@ -91,7 +91,7 @@ class Queue:
 
     async def seconds_to_next(self) -> float | None:
         """In how long the channel's next delivery is due that is not yet; None when there is none."""
-        rows = await self._connection.rows(QUERIES["next_run"], {"channel": self._channel})
+        rows = await self._connection.prepared_rows(QUERIES["next_run"], {"channel": self._channel})
         return float(rows[0][0]) if rows else None
 
 
