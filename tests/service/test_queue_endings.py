@@ -134,20 +134,62 @@ async def test_batch_of_all_endings_is_written_at_once(worker: QueueWorker, tabl
     assert tables.rows("select count(*) from delivery") == [(1,)]
 
 
-async def test_ending_that_postgres_refuses_holds_up_no_other(worker: QueueWorker, tables: QueueDatabase) -> None:
-    tables.rows("""
+def refuse_records(tables: QueueDatabase, condition: str) -> None:
+    tables.rows(f"""
         create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
         create trigger refuse before insert on delivery_record
-        for each row when (new.error = 'poison') execute function refuse();
+        for each row when ({condition}) execute function refuse();
     """)
+
+
+async def test_ending_that_postgres_refuses_holds_up_no_other_and_counts(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    refuse_records(tables, "new.error = 'poison'")
     tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 3)")
     first, second, third = (await worker.claim()).ready
     worker.add(first, Unreachable("away"))
     worker.add(second, Unreachable("poison"))
     await worker.settle(third, Unreachable("away"))
 
-    assert tables.rows("select state, count(*) from delivery group by 1 order by 1") == [("ready", 2), ("running", 1)]
+    refusal = "failed, but Postgres refused to record it: RaiseException"
+    assert tables.rows("select state, failures, last_error, run_at > now() from delivery order by id") == [
+        ("ready", 1, error, True) for error in ("away", refusal, "away")
+    ]
     assert [type(error) for error in worker.reported] == [psycopg2.errors.RaiseException]
+
+
+async def test_delivery_whose_endings_postgres_always_refuses_ends_as_a_dead_letter(
+    worker: QueueWorker, tables: QueueDatabase
+) -> None:
+    refuse_records(tables, "new.error = 'poison'")
+    tables.enqueue()
+    for _ in range(MOST_FAILURES):
+        tables.hurry()
+        [claimed] = (await worker.claim()).ready
+        await worker.settle(claimed, Unreachable("poison"))
+
+    assert tables.rows("select * from delivery") == []
+    assert tables.rows("select reason from dead_letter") == [
+        ("dead, but Postgres refused to record it: RaiseException",)
+    ]
+
+
+@pytest.mark.parametrize("provider_id", [None, "which has its own statement"])
+async def test_what_arrived_is_not_sent_again_though_postgres_refuses_to_record_it(
+    worker: QueueWorker, tables: QueueDatabase, provider_id: str | None
+) -> None:
+    refuse_records(tables, "new.http_status = 299")
+    tables.rows("select enqueue_notification('alert', '{}') from generate_series(1, 2)")
+    first, second = (await worker.claim()).ready
+    worker.add(first, Delivered(299, provider_id))
+    await worker.settle(second, Delivered(200))
+
+    assert tables.rows("select * from delivery") == []
+    assert tables.outcomes() == ["delivered"]
+    assert tables.rows("select delivery_id, reason from dead_letter") == [
+        (first.id, "delivered, but Postgres refused to record it: RaiseException")
+    ]
 
 
 async def test_fifth_failure_in_a_row_lets_an_endpoint_rest_and_success_ends_it(

@@ -137,6 +137,22 @@ async def test_replica_that_died_while_fetching_holds_up_nobody(
     assert (await (await replicas.one()).token()).secret.get_secret_value() == wechat.token
 
 
+async def test_fetch_that_hangs_holds_nobody_up_for_longer_than_its_time(
+    replicas: Replicas, wechat: FakeWechat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_module, "WAIT_SECONDS", 0.3)
+    wechat.token_delay_seconds = 60.0
+    keeper = await replicas.one()
+    async with asyncio.timeout(2):
+        answers = await asyncio.gather(*(keeper.token() for _ in range(16)), return_exceptions=True)
+
+    assert [(type(one), one.counts, one.blames_endpoint) for one in answers if isinstance(one, Unreachable)] == [
+        (Unreachable, False, False)
+    ] * 16
+    wechat.token_delay_seconds = 0.0
+    assert (await keeper.token()).secret.get_secret_value() == wechat.token
+
+
 async def test_cancelled_fetch_is_taken_over_at_once(replicas: Replicas, wechat: FakeWechat) -> None:
     wechat.token_delay_seconds = 30
     fetching = asyncio.create_task((await replicas.one()).token())

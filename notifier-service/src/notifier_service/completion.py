@@ -13,7 +13,7 @@ from notifier_service.metrics import QueueMetrics
 from notifier_service.models import Claimed
 from notifier_service.own_connection import OwnConnection, Statement, array_text
 from notifier_service.queue import PLANNER as QUEUE_PLANNER
-from notifier_service.retry import Step
+from notifier_service.retry import MOST_FAILURES, Step
 from service_kit.alerts import storable
 from service_kit.database import DatabaseUnavailable, Row, StatementTimeout
 from service_kit.queries import read_queries
@@ -103,7 +103,10 @@ class Completion:
 
     async def _deliver(self, batch: Sequence[Ended]) -> int:
         """Write what arrived and has nothing else to tell."""
-        return await self._insist(partial(self._connection.prepared_rows, QUERIES["deliver"], _arrays(batch)))
+        try:
+            return await self._insist(partial(self._connection.prepared_rows, QUERIES["deliver"], _arrays(batch)))
+        except psycopg2.Error:
+            return await self._settle(batch)
 
     async def _settle(self, batch: Sequence[Ended]) -> int:
         """Write endings of all kinds; one that Postgres refuses holds up none of the others."""
@@ -114,10 +117,24 @@ class Completion:
         except psycopg2.Error as error:
             if len(batch) > 1:
                 return sum([await self._settle([one]) for one in batch])
-            [(claimed, step, _duration)] = batch
-            log.exception("completion.refused", delivery_id=claimed.id, outcome=step.outcome)
+            return await self._settle_bare(*batch[0], error)
+
+    async def _settle_bare(self, claimed: Claimed, step: Step, _duration_ms: int, refusal: psycopg2.Error) -> int:
+        """Without what Postgres refuses: a delivery that could not end would be sent again and again."""
+        log.error("completion.refused", delivery_id=claimed.id, outcome=step.outcome, exc_info=refusal)
+        self._report(refusal)
+        bare = {
+            "id": claimed.id,
+            "attempt": claimed.attempt,
+            "retry": step.retry_in_seconds,
+            "most_failures": MOST_FAILURES,
+            "reason": f"{step.outcome}, but Postgres refused to record it: {type(refusal).__name__}",
+        }
+        try:
+            return await self._insist(partial(self._connection.rows, QUERIES["settle_bare"], bare))
+        except psycopg2.Error as error:
             self._report(error)
-            return 0  # its lease will run out, and it starts again
+            return 0  # nothing can be written: it is handed back with this worker's next renewal
 
     async def _insist(self, write: Callable[[], Awaitable[list[Row]]]) -> int:
         """Run it until it succeeds; return how many rows were still ours. Said once, for it may take long."""

@@ -56,6 +56,27 @@ with ended as (
 )
 select count(*) from recorded
 
+-- name: settle_bare
+-- running → gone or ready later: an ending that Postgres refuses otherwise, without a record. What would be sent no more
+-- is a dead letter, that an operator sees it; what would be tried again counts as failed.
+with gone as (
+    delete from delivery
+    where id = %(id)s and attempt = %(attempt)s and state || '' = 'running'
+        and (%(retry)s::float8 is null or failures + 1 >= %(most_failures)s)
+    returning *
+), dead as (
+    insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
+    select id, message_id, endpoint_id, channel, attempt, created_at, %(reason)s from gone
+), put_off as (
+    update delivery
+    set state = 'ready', run_at = now() + make_interval(secs => %(retry)s), failures = failures + 1, has_slot = false,
+        lease_until = null, last_error = %(reason)s
+    where id = %(id)s and attempt = %(attempt)s and state || '' = 'running'
+        and %(retry)s::float8 is not null and failures + 1 < %(most_failures)s
+    returning 1
+)
+select (select count(*) from gone) + (select count(*) from put_off)
+
 -- name: judge
 -- endpoint: well, failing or gone, by what its last tries came to; locked in order, so that nobody deadlocks
 -- Stragglers of before a rest began do not lengthen it.

@@ -22,8 +22,8 @@ from service_kit.queries import read_queries
 
 TIMEOUT_SECONDS = 4.0
 LEASE_SECONDS = 6.0
-WAIT_SECONDS = 6.0
-"""How long to wait for what another replica is fetching."""
+WAIT_SECONDS = 5.0
+"""How long to wait for a token, whoever fetches it; twice that and two calls are what a send takes at most."""
 LOOK_INTERVAL_SECONDS = 0.1
 MARGIN_SECONDS = 60.0
 FORCE_INTERVAL_SECONDS = 24 * 3600 / 20
@@ -77,15 +77,18 @@ class TokenKeeper:
 
         Raises Unreachable, DatabaseUnavailable, StatementTimeout.
         """
-        async with self._one_at_a_time:
-            kept = self._kept
-            if kept is not None and time.monotonic() < kept.good_until and not _is(kept, refused):
-                return kept
-            self._kept = await self._shared(refused)
-            return self._kept
+        try:
+            # Over the wait for our turn, too: behind a fetch that hangs all sends would hang, each in its turn.
+            async with asyncio.timeout(WAIT_SECONDS), self._one_at_a_time:
+                kept = self._kept
+                if kept is not None and time.monotonic() < kept.good_until and not _is(kept, refused):
+                    return kept
+                self._kept = await self._shared(refused)
+                return self._kept
+        except TimeoutError:
+            raise _not_now("it took too long") from None
 
     async def _shared(self, refused: Token | None) -> Token:
-        deadline = time.monotonic() + WAIT_SECONDS
         while True:
             shared, generation = await self._read()
             if shared is not None and not _is(shared, refused):
@@ -102,8 +105,6 @@ class TokenKeeper:
             )
             if lease is not None:
                 return await self._fetch(generation, force=bool(lease[0]))
-            if time.monotonic() > deadline:
-                raise _not_now("another replica is fetching it")
             await asyncio.sleep(LOOK_INTERVAL_SECONDS)
 
     async def _read(self) -> tuple[Token | None, int]:
