@@ -22,6 +22,7 @@ ERRMSGS = {
     40003: "invalid openid",
     40013: "invalid appid rid: 608d5803-66b84dfc-005383b1",
     40037: "invalid template_id",
+    41030: "invalid page",
     40125: "invalid appsecret",
     43101: "user refuse to accept the msg rid: 64229bc2-48d0e8b1-2008ed9b",
     45009: "reach max api daily quota limit",

@@ -99,7 +99,7 @@ def test_help_names_every_command(cli: Cli) -> None:
     assert done.returncode == 0
     for command in (
         "stats", "ls", "show", "retry", "cancel", "pause", "resume", "dead", "workers", "subscriptions", "send-test",
-        "schedule", "doctor",
+        "schedules", "doctor",
     ):  # fmt: skip
         assert f"\n  {command} " in done.stdout
 
@@ -121,6 +121,12 @@ def test_module_is_the_same_command(cli: Cli, tables: QueueDatabase) -> None:
         ["dead", "replay"],
         ["subscriptions", "add", "alert", "webhook", "nowhere"],
         ["subscriptions", "add", "alert", "webhook", "https://a.example", "--config", "{"],
+        ["schedules", "add", "x", "0 9 * *", "subscription.test", "{}"],
+        ["schedules", "add", "x", "0 9 * * *", "subscription.test", "{}", "--time-zone", "Asia/Atlantis"],
+        ["schedules", "add", "x", "0 9 * * *", "subscription.test", "[]"],
+        ["schedules", "add", "x", "0 9 * * *", "alert", "{}"],
+        ["schedules", "add", "", "0 9 * * *", "subscription.test", "{}"],
+        ["schedules", "add", "x", "0 9 * * *", "subscription.test", '{"n": "\\u0000"}'],
     ],
 )
 def test_wrong_usage_is_status_2_and_says_why(cli: Cli, arguments: list[str]) -> None:
@@ -135,6 +141,7 @@ def test_wrong_usage_is_status_2_and_says_why(cli: Cli, arguments: list[str]) ->
         ["show", "1"],
         ["retry", "1"],
         ["pause", "schedule", "x"],
+        ["schedules", "rm", "x"],
     ],
 )
 def test_what_there_is_not_is_status_1(cli: Cli, arguments: list[str]) -> None:
@@ -216,14 +223,37 @@ def test_purge_asks_first(cli: Cli, tables: QueueDatabase) -> None:
 def test_pause_and_resume(cli: Cli, tables: QueueDatabase) -> None:
     id_ = endpoint(tables)
     tables.rows("insert into schedule (name, cron, topic, next_at) values ('nightly', '0 3 * * *', 'x', now())")
-    for kind, name in (("channel", "webhook"), ("endpoint", str(id_)), ("schedule", "nightly")):
+    tables.rows("insert into endpoint (channel, config) values ('wechat', '{\"template_id\": \"T-1\"}')")
+    for kind, name in (("channel", "webhook"), ("endpoint", str(id_)), ("schedule", "nightly"), ("template", "T-1")):
         assert cli.json("pause", kind, name) == {"kind": kind, "name": name, "paused": True}
-    paused = "select (select paused from channel where name = 'webhook'), (select paused from endpoint), (select paused from schedule where name = 'nightly')"
+    paused = "select (select paused from channel where name = 'webhook'), (select bool_and(paused) from endpoint), (select paused from schedule where name = 'nightly')"
     assert tables.rows(paused) == [(True, True, True)]
-    assert {one["name"]: one["paused"] for one in cli.json("schedule")}["nightly"] is True
-    for kind, name in (("channel", "webhook"), ("endpoint", str(id_)), ("schedule", "nightly")):
+    assert {one["name"]: one["paused"] for one in cli.json("schedules", "ls")}["nightly"] is True
+    for kind, name in (("channel", "webhook"), ("endpoint", str(id_)), ("schedule", "nightly"), ("template", "T-1")):
         cli.json("resume", kind, name)
     assert tables.rows(paused) == [(False, False, False)]
+
+
+def test_schedule_is_added_once_listed_and_removed(cli: Cli, tables: QueueDatabase) -> None:
+    alert = {"service": "us", "error": "Reminder", "where": "-", "message": "Look.", "traceback": "", "minute": "-"}
+    arguments = (
+        "schedules",
+        "add",
+        "monday",
+        "0 9 * * mon",
+        "alert",
+        json.dumps(alert),
+        "--time-zone",
+        "Asia/Shanghai",
+    )
+    [made] = cli.json(*arguments)
+    assert made["cron"] == "0 9 * * mon"
+    assert made["next_at"].endswith("T01:00:00Z")
+    assert cli.run(*arguments).stderr == "notifier: There is a schedule monday already.\n"
+    assert tables.rows("select name, topic, body from schedule") == [("monday", "alert", alert)]
+    assert cli.json("schedules", "ls") == [made]
+    cli.json("schedules", "rm", "monday")
+    assert cli.run("schedules", "ls").stdout == "There is no schedule.\n"
 
 
 def test_workers_are_listed(cli: Cli, tables: QueueDatabase) -> None:

@@ -209,10 +209,20 @@ async def test_late_worker_does_not_write_over_a_newer_attempt(
     assert tables.rows("select attempt, verdict from wechat_reservation") == [(2, "sent")]
 
 
+def told_with(tables: QueueDatabase, template: str) -> int:
+    """An endpoint with this template; its id."""
+    [(id_,)] = tables.rows(
+        "insert into endpoint (channel, config) values ('wechat', jsonb_build_object('template_id', %s::text)) returning id",
+        (template,),
+    )
+    return int(id_)
+
+
 @pytest.mark.parametrize("errcode", [40003, 40037, 47003, 40013])
 async def test_what_wechat_refused_is_given_back_when_it_is_given_up(
-    channel: Wechat, wechat: FakeWechat, consent: Consent, errcode: int
+    channel: Wechat, wechat: FakeWechat, consent: Consent, tables: QueueDatabase, errcode: int
 ) -> None:
+    told_with(tables, TEMPLATE)
     await consent.accept()
     wechat.will_answer(errcode)
 
@@ -221,6 +231,25 @@ async def test_what_wechat_refused_is_given_back_when_it_is_given_up(
     assert await consent.left() == 0
     consent.end("dead")
     assert await consent.left() == 1
+
+
+@pytest.mark.parametrize("errcode", [40037, 41030, 47003])
+async def test_template_that_wechat_refuses_is_paused_and_operators_are_told_once(
+    channel: Wechat, wechat: FakeWechat, consent: Consent, tables: QueueDatabase, errcode: int
+) -> None:
+    same, another = [told_with(tables, template) for template in (TEMPLATE, TEMPLATE, "another")][1:]
+    await consent.accept(3)
+    wechat.will_answer(errcode, errcode, errcode)
+    answers = await asyncio.gather(*(send(channel, claimed(delivery)) for delivery in (1, 2, 3)))
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "Unreachable", "Unreachable"]
+    assert not any(answer.counts or answer.blames_endpoint for answer in answers if isinstance(answer, Unreachable))
+    assert tables.rows("select id, paused from endpoint where id >= %s order by id", (same,)) == [
+        (same, True), (another, False),
+    ]  # fmt: skip
+    [(alert,)] = tables.rows("select body from message where topic = 'alert'")
+    assert (alert["error"], alert["where"]) == ("WechatTemplateRefused", TEMPLATE)
+    assert str(errcode) in alert["message"]
 
 
 @pytest.mark.parametrize("outcome", ["dead", "expired", "cancelled"])

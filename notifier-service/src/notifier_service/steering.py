@@ -1,12 +1,16 @@
-"""What operators do to the queue: hurry, cancel, replay, purge, pause and resume, send a test."""
+"""What operators do to the queue: hurry, cancel, replay, purge, pause and resume, schedule, send a test."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
+from notifier_service.schedule import next_tick
+from notifier_service.wording import NoWording, word
 from service_kit.database import Database
-from service_kit.errors import Conflict, NotFound
+from service_kit.errors import Conflict, InvalidParameter, NotFound, UnprocessableParameter
 from service_kit.queries import read_queries
 
 CHUNK = 500
@@ -21,6 +25,8 @@ class Pausable(StrEnum):
     CHANNEL = "channel"
     ENDPOINT = "endpoint"
     SCHEDULE = "schedule"
+    TEMPLATE = "template"
+    """One of WeChat's: everybody who is told with it."""
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +88,40 @@ class Steering:
         """Pause or resume; an endpoint is named by its id. Raises NotFound."""
         if not await self._database.fetch_all(QUERIES[f"pause_{kind.value}"], {"name": name, "paused": paused}):
             raise NotFound(f"There is no {kind.value} {name}.")
+
+    async def add_schedule(self, name: str, cron: str, time_zone: str, topic: str, body: dict[str, Any]) -> None:
+        """Enqueue a message at each tick. Raises InvalidParameter, UnprocessableParameter, Conflict."""
+        text = msgspec.json.encode(body).decode()
+        if not name:
+            raise InvalidParameter("name", "should not be empty.")
+        if "\\u0000" in text:
+            raise UnprocessableParameter("body", "holds a NUL, which Postgres does not store.")
+        try:
+            next_at = next_tick(cron, time_zone, datetime.now(UTC))
+        except ValueError as error:
+            raise InvalidParameter("cron", f"is {error}.") from error
+        try:
+            word(topic, body, "en")
+        except NoWording as error:
+            raise UnprocessableParameter("topic", f"cannot have this body: {error}.") from error
+        made = await self._database.execute(
+            QUERIES["add_schedule"],
+            {
+                "name": name,
+                "cron": cron,
+                "time_zone": time_zone,
+                "topic": topic,
+                "body": text,
+                "next_at": next_at,
+            },
+        )
+        if not made:
+            raise Conflict(f"There is a schedule {name} already.")
+
+    async def remove_schedule(self, name: str) -> None:
+        """Enqueue it no more. Raises NotFound."""
+        if not await self._database.execute(QUERIES["remove_schedule"], {"name": name}):
+            raise NotFound(f"There is no schedule {name}.")
 
     async def send_test(self, endpoint_id: int) -> int:
         """Enqueue a test message to an endpoint; return its notification's id. Raises NotFound."""

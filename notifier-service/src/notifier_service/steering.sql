@@ -82,9 +82,29 @@ with changed as (
 )
 select id, pg_notify('delivery', '') from changed
 
+-- name: pause_template
+-- told → held, or back: everybody who is told with one of WeChat's templates
+with named as materialized (
+    select id from endpoint where channel = 'wechat' and config ->> 'template_id' = %(name)s order by id for update
+), changed as (
+    update endpoint set paused = %(paused)s, blocked_until = greatest(blocked_until, now())
+    where id = any(array(select id from named)) returning id
+)
+select count(*), pg_notify('delivery', '') from changed having count(*) > 0
+
 -- name: pause_schedule
 -- fires → does not, or back
 update schedule set paused = %(paused)s where name = %(name)s returning name
+
+-- name: add_schedule
+-- nothing → a schedule; one of that name is left as it is
+insert into schedule (name, cron, time_zone, topic, body, next_at)
+values (%(name)s, %(cron)s, %(time_zone)s, %(topic)s, %(body)s::jsonb, %(next_at)s)
+on conflict (name) do nothing
+
+-- name: remove_schedule
+-- a schedule → gone
+delete from schedule where name = %(name)s
 
 -- name: send_test
 -- nothing → a test message, to one endpoint, whatever it subscribes to

@@ -15,11 +15,12 @@ from notifier_service.models import Answer, Claimed, Delivered, Rejected, Skippe
 from notifier_service.repeating import Repeating
 from notifier_service.wechat.errcodes import RETRY_AFTER_SECONDS, Meaning, meaning
 from notifier_service.wechat.ledger import Ledger, Verdict
-from notifier_service.wechat.template import check_openid, read_template, send_body
+from notifier_service.wechat.template import Template, check_openid, read_template, send_body
+from notifier_service.wechat.template_pause import pause_template
 from notifier_service.wechat.token import ENCRYPTION_PURPOSE, TokenKeeper
 from notifier_service.wording import NoWording, word
 from service_kit.client import fetch, open_session
-from service_kit.database import DatabaseUnavailable, StatementTimeout
+from service_kit.database import Database, DatabaseUnavailable, StatementTimeout
 from service_kit.encryption import Encryption
 from service_kit.errors import UpstreamFault, UpstreamUnreachable
 from service_kit.tasks import running
@@ -45,9 +46,12 @@ class Wechat:
     timeout_seconds = 20.0
     concurrency = 16
 
-    def __init__(self, session: aiohttp.ClientSession, keeper: TokenKeeper, ledger: Ledger, api_url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, database: Database, keeper: TokenKeeper, ledger: Ledger, api_url: str
+    ) -> None:
         """`session` checks statuses."""
         self._session = session
+        self._database = database
         self._keeper = keeper
         self._ledger = ledger
         self._api_url = api_url
@@ -78,9 +82,9 @@ class Wechat:
                 await self._note(claimed, "not_sent")
                 raise
             answer = await self._post(claimed, token.secret, body)
-        return await self._judge(claimed, answer)
+        return await self._judge(claimed, template, answer)
 
-    async def _judge(self, claimed: Claimed, answer: _Answer) -> Answer:
+    async def _judge(self, claimed: Claimed, template: Template, answer: _Answer) -> Answer:
         """What WeChat's answer makes of the delivery, noted in the ledger. Raises Unreachable."""
         means = meaning(answer.errcode)
         msgid = None if answer.msgid is None else str(answer.msgid)
@@ -94,7 +98,12 @@ class Wechat:
                 return Skipped(said + before)
             case "no_user":
                 return Rejected(said, 200, disable_endpoint=True)
-            case "template" | "refused":
+            case "template":
+                if await pause_template(self._database, template.template_id, said):
+                    return Rejected(said, 200)
+                # Its endpoint was paused meanwhile: it waits with the others.
+                raise Unreachable(said, http_status=200, counts=False, blames_endpoint=False)
+            case "refused":
                 return Rejected(said, 200)
             case "token":
                 raise Unreachable(said, http_status=200, counts=False, blames_endpoint=False)
@@ -163,7 +172,7 @@ async def open_wechat(means: Means) -> AsyncIterator[Wechat | NotSetUp]:
         ledger = Ledger(means.database, settings.secret_key)
         forgetting = Repeating("wechat.forget", ledger.forget, lambda: asyncio.sleep(FORGET_INTERVAL_SECONDS))
         async with running("wechat.forget", forgetting.run):
-            yield Wechat(session, keeper, ledger, settings.wechat_api_url)
+            yield Wechat(session, means.database, keeper, ledger, settings.wechat_api_url)
 
 
 KIND = Kind(open_wechat, check_openid)

@@ -2,7 +2,7 @@
 
 import typer
 
-from notifier_service.cli import dead, doctor, queue, subscriptions
+from notifier_service.cli import dead, doctor, queue, schedules, subscriptions
 
 cli = typer.Typer(
     name="notifier",
@@ -15,5 +15,6 @@ cli = typer.Typer(
 )
 queue.add_commands(cli)
 cli.add_typer(dead.cli, name="dead")
+cli.add_typer(schedules.cli, name="schedules")
 cli.add_typer(subscriptions.cli, name="subscriptions")
 cli.command("doctor")(doctor.doctor)

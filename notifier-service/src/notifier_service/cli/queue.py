@@ -1,4 +1,4 @@
-"""Commands for the queue: stats, ls, show, retry, cancel, pause, resume, workers, schedule, send-test."""
+"""Commands for the queue: stats, ls, show, retry, cancel, pause, resume, workers, send-test."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def add_commands(cli: typer.Typer) -> None:
     """Give the application these commands."""
     for name, command in (
         ("stats", stats), ("ls", ls), ("show", show), ("retry", retry), ("cancel", cancel), ("pause", pause),
-        ("resume", resume), ("workers", workers), ("schedule", schedule), ("send-test", send_test),
+        ("resume", resume), ("workers", workers), ("send-test", send_test),
     ):  # fmt: skip
         cli.command(name)(command)
 
@@ -110,14 +110,18 @@ def cancel(id: Id, json: Json = False) -> None:
 
 
 def pause(
-    kind: Pausable, name: Annotated[str, typer.Argument(help="A name; an endpoint's id.")], json: Json = False
+    kind: Pausable,
+    name: Annotated[str, typer.Argument(help="A name; the id of an endpoint or a template.")],
+    json: Json = False,
 ) -> None:
-    """Stop a channel, an endpoint or a schedule: what waits for it waits on. `subscriptions pause` for one of those."""
+    """Stop a channel, an endpoint, a schedule or a WeChat template: what waits for it waits on."""
     _pause(kind, name, paused=True, json=json)
 
 
 def resume(
-    kind: Pausable, name: Annotated[str, typer.Argument(help="A name; an endpoint's id.")], json: Json = False
+    kind: Pausable,
+    name: Annotated[str, typer.Argument(help="A name; the id of an endpoint or a template.")],
+    json: Json = False,
 ) -> None:
     """Let it go on."""
     _pause(kind, name, paused=False, json=json)
@@ -140,19 +144,6 @@ def workers(json: Json = False) -> None:
         ],
         empty="No worker runs.",
     )  # fmt: skip
-
-
-def schedule(json: Json = False) -> None:
-    """What is enqueued again and again."""
-    found = run(lambda to: to.inspection.schedules())
-    if json:
-        write_json(found)
-        return
-    write_table(
-        ("NAME", "CRON", "TIME ZONE", "TOPIC", "NEXT", "PAUSED"),
-        [(one.name, one.cron, one.time_zone, one.topic, one.next_at, one.paused) for one in found],
-        empty="There is no schedule.",
-    )
 
 
 def send_test(

@@ -13,7 +13,7 @@ Meaning = Literal["sent", "token", "used_up", "no_user", "template", "limited", 
 - token: fetch another access token, then try again; does not count as a try
 - used_up: the user has no consent left (or took it back): the ledger is set to zero, nothing more is sent
 - no_user: nobody has this openid here: the endpoint is disabled
-- template: this template, its page or its fields are wrong: given up, an operator has to look
+- template: this template, its page or its fields are wrong: given up, and nothing more is sent with it
 - limited: the quota is used up: later, and it does not count as a try
 - passing: WeChat itself has a problem: later
 - refused: the message or the account is not allowed: given up
