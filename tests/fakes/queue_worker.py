@@ -27,6 +27,7 @@ class QueueWorker:
 
     def __init__(self, database: Database, channel: str) -> None:
         self._channel = channel
+        self.database = database
         self.connection = OwnConnection(database, PLANNER)
         self.beats = OwnConnection(database)
         self.registry = CollectorRegistry()

@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
 import structlog
 
+from notifier_service.completion import PLANNER as COMPLETION_PLANNER
 from notifier_service.models import Delivered, Unreachable
+from notifier_service.own_connection import OwnConnection
+from notifier_service.queue import PLANNER as QUEUE_PLANNER
+from service_kit import database as database_module
+from service_kit.database import StatementTimeout
 from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase, eventually
 
@@ -158,6 +164,31 @@ def blocked(tables: QueueDatabase) -> set[int]:
     """The backends that wait for a lock."""
     waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     return {row[0] for row in tables.rows(waiting)}
+
+
+@pytest.mark.parametrize("what", ["claim", "fan_out", "rescue", "renewal"])
+async def test_server_itself_stops_what_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, tables: QueueDatabase, what: str
+) -> None:
+    monkeypatch.setattr(database_module, "STATEMENT_TIMEOUT_SECONDS", 0.3)
+    async with queue_worker(database_url) as worker:
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "claim": lambda: worker.queue.claim(worker.id, 10),
+            "fan_out": worker.fan_out.fan_out,
+            "rescue": worker.rescue.look_after,
+            "renewal": worker.heartbeat.beat,
+        }
+        worker.heartbeat.renew_at_once()
+        with closing(psycopg2.connect(database_url)) as blocker:
+            blocker.cursor().execute("lock table delivery in access exclusive mode")
+            with pytest.raises(StatementTimeout, match="The database stopped a statement"):
+                await steps[what]()
+            assert not blocked(tables)
+
+
+@pytest.mark.parametrize("begin", [QUEUE_PLANNER, COMPLETION_PLANNER])
+async def test_what_connections_begin_with_leaves_them_their_time_out(worker: QueueWorker, begin: str) -> None:
+    assert await OwnConnection(worker.database, begin).rows("show statement_timeout") == [("5s",)]
 
 
 @pytest.mark.parametrize("stop", ["statement_timeout", "pg_cancel_backend"])

@@ -7,6 +7,7 @@ import pytest
 
 from notifier_service.models import Answer, Delivered, Rejected, Skipped, Unreachable
 from notifier_service.retry import MOST_FAILURES
+from notifier_service.steering import Dead, Steering
 from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase
 
@@ -90,6 +91,21 @@ async def test_what_is_given_up_is_kept_as_a_dead_letter(worker: QueueWorker, ta
     assert reason.startswith("away\N{REPLACEMENT CHARACTER} with ")
     assert "ghp_" not in reason
     assert tables.outcomes() == ["dead"]
+
+
+async def test_replay_has_another_week(worker: QueueWorker, tables: QueueDatabase) -> None:
+    tables.enqueue()
+    await worker.fan_out.fan_out()
+    put_off = Unreachable("later", retry_after_seconds=60.0)
+    tables.rows("update delivery set created_at = now() - interval '7 days 1 s'")
+    await worker.settle((await worker.claim()).ready[0], put_off)
+    assert tables.outcomes() == ["dead"]
+    tables.rows("update endpoint set blocked_until = null")
+    [[again]] = [chunk async for chunk in Steering(worker.database).replay(Dead())]
+    await worker.settle((await worker.claim()).ready[0], put_off)
+
+    assert tables.outcomes() == ["dead", "limited"]
+    assert tables.rows("select id, created_at > now() - interval '1 min' from delivery") == [(again, True)]
 
 
 @pytest.mark.parametrize(

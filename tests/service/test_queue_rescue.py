@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from notifier_service.heartbeat import KNOWN_AFTER_SECONDS, RENEW_INTERVAL_SECONDS
 from notifier_service.models import Delivered
+from notifier_service.queue import LEASE_SECONDS
 from notifier_service.retry import MOST_FAILURES
+from service_kit.database import CONNECT_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS
 from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase, eventually
 from tests.throwaway_postgres import ThrowawayPostgres
@@ -161,6 +164,28 @@ async def test_renewal_keeps_what_is_held_and_gives_back_what_nobody_knows_of(
         (held.id, "running", True),
         (stray.id, "ready", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "state"), [(KNOWN_AFTER_SECONDS - 2, "running"), (KNOWN_AFTER_SECONDS + 2, "ready")]
+)
+async def test_claim_is_taken_for_forgotten_only_when_its_answer_cannot_come_any_more(
+    worker: QueueWorker, tables: QueueDatabase, age_seconds: float, state: str
+) -> None:
+    tables.enqueue()
+    [claimed] = (await worker.claim()).ready
+    worker.completion.forget(claimed)
+    tables.rows("update delivery set lease_until = lease_until - make_interval(secs => %s)", (age_seconds,))
+    worker.heartbeat.renew_at_once()
+    await worker.heartbeat.beat()
+
+    assert tables.rows("select state from delivery") == [(state,)]
+
+
+def test_claim_ends_before_it_is_taken_for_forgotten_and_that_before_its_lease() -> None:
+    rows, endpoints, slots = [STATEMENT_TIMEOUT_SECONDS] * 3
+    assert rows + endpoints + slots + CONNECT_TIMEOUT_SECONDS < KNOWN_AFTER_SECONDS
+    assert KNOWN_AFTER_SECONDS + RENEW_INTERVAL_SECONDS < LEASE_SECONDS
 
 
 async def test_worker_that_leaves_hands_back_all_it_holds(database_url: str, tables: QueueDatabase) -> None:

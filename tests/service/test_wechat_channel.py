@@ -16,7 +16,7 @@ from notifier_service.channels.channel import Means
 from notifier_service.channels.wechat import Wechat, open_wechat
 from notifier_service.models import Answer, Claimed, Delivered, Endpoint, Rejected, Skipped, Unreachable
 from notifier_service.settings import NotifierSettings
-from notifier_service.wechat.ledger import Ledger
+from notifier_service.wechat.ledger import Ledger, Reservation
 from notifier_service.wechat.push_messages import ConsentChange
 from service_kit.database import Database
 from service_kit.metrics import Metrics
@@ -207,6 +207,21 @@ async def test_late_worker_does_not_write_over_a_newer_attempt(
     await ledger.note(1, 1, "not_sent")
 
     assert tables.rows("select attempt, verdict from wechat_reservation") == [(2, "sent")]
+
+
+async def test_reservation_is_the_newest_attempts_and_no_older_one_takes_it_back(
+    ledger: Ledger, consent: Consent, tables: QueueDatabase
+) -> None:
+    await consent.accept(2)
+    assert await ledger.reserve(1, 1, OPENID, TEMPLATE) == Reservation("unknown", None)
+    assert await ledger.reserve(1, 3, OPENID, TEMPLATE) == Reservation("unknown", None)
+    assert await ledger.reserve(1, 2, OPENID, TEMPLATE) is None
+    await ledger.note(1, 1, "sent", "of the first")
+    assert tables.rows("select attempt, verdict, msgid from wechat_reservation") == [(3, "unknown", None)]
+    await ledger.note(1, 3, "not_sent")
+
+    assert tables.rows("select attempt, verdict from wechat_reservation") == [(3, "not_sent")]
+    assert await consent.left() == 1
 
 
 def told_with(tables: QueueDatabase, template: str) -> int:
