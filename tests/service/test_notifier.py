@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg2
+import psycopg2.extras
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -101,6 +102,17 @@ async def test_the_next_minute_is_told_of_again(notifier: Client, slack: FakeSla
     await notifier.post("/internal/alerts", json={**ALERT, "minute": "2026-11-23T10:08Z"})
 
     await eventually(lambda: len(slack.taken) == 2)
+
+
+async def test_storm_of_alerts_is_one_message(notifier: Client, slack: FakeSlack, tables: QueueDatabase) -> None:
+    tables.rows(
+        "select enqueue_notification('alert', %s || jsonb_build_object('where', n::text)) from generate_series(1, 300) n",
+        (psycopg2.extras.Json(ALERT),),
+    )
+    await eventually(lambda: len(tables.outcomes()) == 300)
+
+    assert len(slack.taken) == 1
+    assert "and 299 more alerts:" in slack.taken[0]
 
 
 async def test_error_text_cannot_mention_everybody(notifier: Client, slack: FakeSlack) -> None:

@@ -1,5 +1,6 @@
 """Alert storms: when many alerts wait for one place, the next message tells of all of them, with a count."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from service_kit.queries import read_queries
 FEWEST = 5
 """So many alerts that wait are a storm; fewer are soon told one by one."""
 MOST = 2000
+LATECOMERS_SECONDS = 0.3
+"""After a first look at a storm, to a second and last one."""
 QUERIES = read_queries(__file__)
 log = structlog.get_logger()
 
@@ -37,24 +40,26 @@ class AlertStorms:
         """
         language = claimed.endpoint.language
         wording = word(claimed.topic, claimed.body, language, claimed.occurrences)
-        rows = await self._gather(claimed) if claimed.topic == ALERT_TOPIC else []
+        rows = await self._gather(claimed, FEWEST) if claimed.topic == ALERT_TOPIC else []
         if not rows:
             yield wording
             return
-        kinds: Counter[tuple[str, str]] = Counter()
-        for _id, _attempt, service, error, occurrences in rows:
-            kinds[service, error] += occurrences
-        others = {"ids": [row[0] for row in rows], "attempts": [row[1] for row in rows]}
         try:
+            # What claims had in their hands meanwhile and have put off since belongs to the storm.
+            await asyncio.sleep(LATECOMERS_SECONDS)
+            rows += await self._gather(claimed, 1)
+            kinds: Counter[tuple[str, str]] = Counter()
+            for _id, _attempt, service, error, occurrences in rows:
+                kinds[service, error] += occurrences
             yield with_more(wording, kinds, language)
         except BaseException:
-            await self._end(claimed, "hand_back", others)
+            await self._end(claimed, "hand_back", _fences(rows))
             raise
         told = f"told of by delivery {claimed.id}, one of {len(rows) + 1}"
         place = {"endpoint_id": claimed.endpoint.id, "channel": claimed.endpoint.channel}
-        await self._end(claimed, "settle", {**others, **place, "told": told})
+        await self._end(claimed, "settle", {**_fences(rows), **place, "told": told})
 
-    async def _gather(self, claimed: Claimed) -> list[Row]:
+    async def _gather(self, claimed: Claimed, fewest: int) -> list[Row]:
         return await self._database.fetch_all(
             QUERIES["gather"],
             {
@@ -62,7 +67,7 @@ class AlertStorms:
                 "attempt": claimed.attempt,
                 "endpoint_id": claimed.endpoint.id,
                 "channel": claimed.endpoint.channel,
-                "fewest": FEWEST,
+                "fewest": fewest,
                 "most": MOST,
             },
         )
@@ -77,3 +82,7 @@ class AlertStorms:
             log.info(
                 "alert_storm.told" if how == "settle" else "alert_storm.untold", delivery_id=claimed.id, count=count
             )
+
+
+def _fences(rows: list[Row]) -> dict[str, Any]:
+    return {"ids": [row[0] for row in rows], "attempts": [row[1] for row in rows]}

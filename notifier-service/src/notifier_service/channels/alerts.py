@@ -110,4 +110,4 @@ async def open_alerts(means: Means) -> AsyncIterator[Alerts]:
 
 
 # WeCom's and DingTalk's robots take 20 messages a minute, the fewest of all.
-KIND = Kind(open_alerts, only_from_settings, rate_per_second=0.3, burst=3, from_settings=_names)
+KIND = Kind(open_alerts, only_from_settings, rate_per_second=0.3, from_settings=_names)

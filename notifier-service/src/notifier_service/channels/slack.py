@@ -118,5 +118,6 @@ async def open_slack(means: Means) -> AsyncIterator[Slack]:
         yield Slack(session, guarded, AlertStorms(means.database), settings.slack_webhook_url)
 
 
-# docs.slack.dev, "Rate limits": a message a second, short bursts are allowed.
-KIND = Kind(open_slack, check_url, rate_per_second=1.0, burst=3, from_settings=lambda _settings: ["settings:slack"])
+# docs.slack.dev, "Rate limits": a message a second. Short bursts are allowed, and not used: of a storm of alerts the
+# first message is to tell of all, and others would go beside it.
+KIND = Kind(open_slack, check_url, rate_per_second=1.0, from_settings=lambda _settings: ["settings:slack"])

@@ -1,4 +1,4 @@
--- depends: 0008-watch-releases
+-- depends: 0009-delay-and-suspect
 -- What the queue's benchmark showed to be in the way of enqueuing and claiming.
 
 -- In plpgsql a session plans it once. Without keys nothing can be there already: looking costs a sixth of it.
