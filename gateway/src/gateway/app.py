@@ -63,7 +63,7 @@ class Settings(ServiceSettings):
     gateway_internal_host: str = "127.0.0.1"
     """Where that port listens, wherever the public one does."""
     gateway_fast_path: bool = True
-    """Whether hits are answered before aiohttp has made a request of them (`fast_path`)."""
+    """Whether hits are answered, and misses passed on, before aiohttp has made a request of them (`fast_path`)."""
     gateway_workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that share the port; more of them than cores bring nothing."""
     gateway_cache_mb: Annotated[int, Field(ge=1)] = 64
