@@ -13,8 +13,9 @@ from yarl import URL
 
 from gateway.admission import TooManyAtOnce
 from gateway.cache.entry import Entry
+from gateway.cache.flight import Given, Question
 from gateway.cache.policy import Lifetime
-from gateway.cache.shared_cache import Given, Question, SharedCache
+from gateway.cache.shared_cache import SharedCache
 from gateway.routes import Service
 from service_kit.errors import UpstreamFault
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gateway.passing import Miss
 
 UNMATCHED = "unmatched"
+LEFT = 499
+"""The status in log and metrics of a caller who left before the answer, as nginx has it."""
 
 
 class Exchange:

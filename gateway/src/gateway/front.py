@@ -12,7 +12,7 @@ from gateway.answer import Answer, StreamedAnswer, cut, lines_of, whole
 from gateway.connections import Connection
 from gateway.cors import ON_EVERY_ANSWER, preflight_headers
 from gateway.documentation import read_documents
-from gateway.exchange import Exchange
+from gateway.exchange import LEFT, Exchange
 from gateway.headers import SECURITY_HEADERS, check_headers
 from gateway.http_date import http_date
 from gateway.passing import Passing
@@ -24,7 +24,6 @@ from service_kit.request_id import begin_request
 
 REQUEST_BODY_TIMEOUT_SECONDS = 15.0
 _DOCUMENT_METHODS = ("GET", "HEAD")
-_LEFT = 499  # nginx's number for a caller who left before the answer
 log = structlog.get_logger()
 
 
@@ -59,7 +58,7 @@ class Front:
         connection = exchange.connection
         connection.begin_request()
         exchange.request_id = begin_request(exchange.request_id or exchange.headers.get("X-Request-Id"))
-        status = _LEFT
+        status = LEFT
         try:
             answer = await self._answer(exchange)
             try:

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Iterable, Mapping
 from gateway.admission import Admission, Admitted
 from gateway.answer import Answer, StreamedAnswer, lines_of, whole
 from gateway.cache.entry import CACHE_NAME, Entry
+from gateway.cache.flight import Fetched, Flight, Given, Question
 from gateway.cache.key import shared_target
-from gateway.cache.shared_cache import Fetched, Flight, Given, Question, SharedCache
+from gateway.cache.shared_cache import SharedCache
 from gateway.callers import Callers
 from gateway.cors import ON_EVERY_ANSWER
 from gateway.exchange import Exchange

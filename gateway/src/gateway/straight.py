@@ -13,7 +13,7 @@ from gateway.access_log import AccessLog
 from gateway.admission import Admission, Admitted
 from gateway.answer import cut
 from gateway.cache.shared_cache import SharedCache
-from gateway.exchange import Exchange
+from gateway.exchange import LEFT, Exchange
 from gateway.headers import check_headers
 from gateway.hop.hop import Hop
 from gateway.passing import Miss, Passing, may_keep, shared_request, shared_target_of
@@ -26,7 +26,6 @@ from service_kit.request_id import well_formed_or_new
 
 LIMIT_BYTES = 64 * 1024
 """Of a body: as much as a connection's buffer takes, so that nobody keeps more by not reading it."""
-_LEFT = 499
 log = structlog.get_logger()
 
 
@@ -119,7 +118,7 @@ class StraightMiss:
         self._answer.on_progress = None
         log.info("request.left", route=self.exchange.route, request_id=self.exchange.request_id)
         self._straight.leave(self.exchange, self._miss)
-        self._end(_LEFT)
+        self._end(LEFT)
 
     def _go_on(self) -> None:
         answer = self._answer
@@ -132,7 +131,7 @@ class StraightMiss:
 
     def _pass_on(self) -> None:
         exchange = self.exchange
-        status = _LEFT
+        status = LEFT
         try:
             made = self._straight.passing.answer_at_once(exchange, self._miss)
             exchange.write(made.data)

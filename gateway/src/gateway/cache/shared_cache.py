@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
 
 import structlog
 
@@ -12,6 +11,7 @@ from gateway.admission import TooManyAtOnce
 from gateway.cache.compression import Compression
 from gateway.cache.encoding import IDENTITY, preferred_encoding
 from gateway.cache.entry import Entry, Representation
+from gateway.cache.flight import Fetched, Flight, Given, Question
 from gateway.cache.policy import Lifetime, lifetime_of, updated
 from gateway.cache.store import Store
 from service_kit.errors import Overloaded, ServiceError, UpstreamFault
@@ -25,83 +25,6 @@ UNKEEPABLE_SECONDS = 5.0
 UNKEEPABLE_LIMIT = 4096
 _NONE = Lifetime(age=0, fresh=0, while_revalidated=0, if_error=0)
 log = structlog.get_logger()
-
-
-class Given(Protocol):
-    """A service's answer, its body yet to be read (`hop.answer.HopAnswer`)."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> list[tuple[str, str]]: ...
-    @property
-    def content_length(self) -> int | None: ...
-    @property
-    def is_complete(self) -> bool: ...
-    def take(self) -> bytes: ...
-    async def read(self, limit_bytes: int) -> bytes: ...
-    def chunks(self) -> AsyncIterator[bytes]: ...
-    def close(self) -> None: ...
-
-
-class Question(NamedTuple):
-    """What is asked of a service for everybody, and what its answer depends on."""
-
-    target: str
-    """As `key.shared_target` made it."""
-    accept: str
-    ask: Callable[[list[tuple[str, str]]], Awaitable[Given]]
-    """Asks the service, with these headers besides; raises the errors of `Hop.send`."""
-    dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
-    """Of the headers that came, makes those that callers get."""
-    may_keep: bool = True
-    unasked: Callable[[], None] | None = None
-    """Called when it was given up before it was asked."""
-
-
-class Fetched(NamedTuple):
-    """What came of a question: an entry for all who asked it, or an answer that one caller alone may have."""
-
-    entry: Entry | None = None
-    given: Given | None = None
-    is_stored: bool = False
-    is_stale: bool = False
-    """The entry is an old one, as no better answer could be had."""
-    is_collapsed: bool = False
-    """Somebody else's question brought it."""
-
-
-class Flight:
-    """A question under way, and who waits for its answer."""
-
-    __slots__ = ("failure", "fetched", "is_led", "is_taken", "key", "task", "waiting")
-
-    def __init__(self, key: tuple[str, str]) -> None:
-        self.key = key
-        """Target and `Accept`."""
-        self.task: asyncio.Task[None] | None = None
-        self.waiting: list[asyncio.Future[None]] = []
-        self.is_led = False
-        """Whether who departed is still to take its answer in."""
-        self.fetched: Fetched | None = None
-        self.failure: BaseException | None = None
-        self.is_taken = False
-
-    @property
-    def wanted_by(self) -> int:
-        """How many wait for the answer."""
-        return len(self.waiting) + self.is_led
-
-    @property
-    def has_landed(self) -> bool:
-        """Whether there is an answer, or a reason why there is none."""
-        return self.fetched is not None or self.failure is not None
-
-    def take(self) -> bool:
-        """Whether the answer that one alone may have is the asker's."""
-        is_first = not self.is_taken
-        self.is_taken = True
-        return is_first
 
 
 class SharedCache:
