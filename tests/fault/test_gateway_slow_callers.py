@@ -80,6 +80,8 @@ async def slow_callers(
     for number in range(SLOW_CALLERS):
         opened = socket.socket()
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # What is left of it is in nobody's way, who wants to listen there.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((f"127.0.0.{number % SLOW_ADDRESSES + 2}", 0))
         opened.connect(("127.0.0.1", port))
         _, caller = await loop.create_connection(lambda: SlowCaller(beginning, reads=reads), sock=opened)

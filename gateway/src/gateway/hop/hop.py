@@ -98,6 +98,7 @@ class Hop:
         replica = self._replicas.choose(now)
         connection = replica.pool.take_free() if replica is not None else None
         if replica is None or connection is None:
+            self._replicas.choose_again()
             return None
         self._budget.note_call()
         answer = replica.begin(connection, self._encode(request, timeout_seconds), request.method)

@@ -66,6 +66,10 @@ class Replicas:
         self._turn += 1
         return choose(candidates, lambda one: one.load(now), self._turn, random.random())  # noqa: S311 - no secret
 
+    def choose_again(self) -> None:
+        """Nothing came of the last choice: the next one is in its place, or whose turn it was would never have one."""
+        self._turn -= 1
+
     def _follow(self, addresses: frozenset[Address]) -> None:
         known = {replica.address: replica for replica in self._present}
         gone = [replica for address, replica in known.items() if address not in addresses]
