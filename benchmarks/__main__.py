@@ -16,6 +16,7 @@ from benchmarks.gateway.measure import measure_gateway
 from benchmarks.hit import measure_hit
 from benchmarks.memory import measure_memory
 from benchmarks.queue.measure import measure_queue
+from benchmarks.queue.measure_http import measure_http
 from benchmarks.quota import measure_quota
 from benchmarks.stampede import measure_stampede
 from benchmarks.start import measure_start
@@ -31,6 +32,7 @@ WHAT = {
     "stampede": "calls to GitHub when 1,000 clients ask three replicas for one repository that nobody has a copy of",
     "gateway": "beside nginx, Flask and aiohttp, on one core: rates, latencies, memory (a quarter of an hour)",
     "queue": "beside pgqueuer, procrastinate and graphile-worker: draining, enqueuing, picking up (some minutes)",
+    "queue-http": "webhooks delivered to a receiver here, and where the time goes",
     "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
     "trending": "reading a trending page, and how late the event loop comes while pages are collected",
     "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
@@ -89,6 +91,8 @@ async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int, 
             print(await measure_gateway(ground, rounds or 5, soak_seconds), flush=True)
         if "queue" in names:
             print(await measure_queue(ground, rounds or 3, deliveries), flush=True)
+        if "queue-http" in names:
+            print(await measure_http(ground, rounds or 5, deliveries), flush=True)
         if "quota" in names:
             print(await measure_quota(ground), flush=True)
         if "stampede" in names:
