@@ -17,6 +17,7 @@ from benchmarks.hit import measure_hit
 from benchmarks.memory import measure_memory
 from benchmarks.queue.measure import measure_queue
 from benchmarks.queue.measure_http import measure_http
+from benchmarks.queue.measure_snapshot import measure_snapshot
 from benchmarks.quota import measure_quota
 from benchmarks.stampede import measure_stampede
 from benchmarks.start import measure_start
@@ -33,6 +34,7 @@ WHAT = {
     "gateway": "beside nginx, Flask and aiohttp, on one core: rates, latencies, memory (a quarter of an hour)",
     "queue": "beside pgqueuer, procrastinate and graphile-worker: draining, enqueuing, picking up (some minutes)",
     "queue-http": "webhooks delivered to a receiver here, and where the time goes",
+    "queue-snapshot": "claims while an old snapshot is held and 1,000 deliveries a second go through",
     "hit": "an answer from a copy: look-up, Postgres, and the whole request beside a bare handler",
     "trending": "reading a trending page, and how late the event loop comes while pages are collected",
     "cache-memory": "what 100,000 copies offered to the process's cache weigh, beside its limit",
@@ -63,18 +65,31 @@ def main() -> None:
     parser.add_argument(
         "--deliveries", type=_at_least_one, default=20_000, help="how many queue drains (default: 20000)"
     )
+    parser.add_argument(
+        "--held-seconds", type=_at_least_one, default=60, help="how long queue-snapshot holds it (default: 60)"
+    )
     arguments = parser.parse_args()
     # What the parts that run in this process say: the tables alone are the output.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        uvloop.run(_measure(arguments.benchmark, arguments.rounds, arguments.soak_seconds, arguments.deliveries))
+        uvloop.run(
+            _measure(
+                arguments.benchmark,
+                arguments.rounds,
+                arguments.soak_seconds,
+                arguments.deliveries,
+                arguments.held_seconds,
+            )
+        )
     except (NotReady, PostgresError, UnexpectedAnswer, OSError) as error:
         sys.exit(f"benchmarks: {error}")
     except asyncio.CancelledError:
         sys.exit(130)
 
 
-async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int, deliveries: int) -> None:
+async def _measure(
+    names: Sequence[str], rounds: int | None, soak_seconds: int, deliveries: int, held_seconds: int
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -93,6 +108,8 @@ async def _measure(names: Sequence[str], rounds: int | None, soak_seconds: int, 
             print(await measure_queue(ground, rounds or 3, deliveries), flush=True)
         if "queue-http" in names:
             print(await measure_http(ground, rounds or 5, deliveries), flush=True)
+        if "queue-snapshot" in names:
+            print(await measure_snapshot(ground, held_seconds), flush=True)
         if "quota" in names:
             print(await measure_quota(ground), flush=True)
         if "stampede" in names:

@@ -24,7 +24,6 @@ from service_kit.encryption import Encryption
 BATCH = 1000
 TRICKLE_SECONDS = 0.02
 TOPIC = "noop"
-URL = os.environ["DATABASE_URL"]
 
 
 class NoOp:
@@ -49,13 +48,13 @@ class NoOp:
 
 async def main(action: str, count: int) -> None:
     """Do one thing in the database that DATABASE_URL names."""
-    database = Database(SecretStr(URL), "benchmark")
+    database = Database(SecretStr(os.environ["DATABASE_URL"]), "benchmark")
     await database.open()
     connection = OwnConnection(database, PLANNER)
     metrics = QueueMetrics(CollectorRegistry())
     try:
         if action == "empty":
-            await _empty(connection)
+            await empty(connection)
         elif action in ("enqueue", "enqueue-keys"):
             print(json.dumps({"seconds": await _enqueue(connection, count, with_keys=action == "enqueue-keys")}))
         elif action == "fan-out":
@@ -73,7 +72,7 @@ async def main(action: str, count: int) -> None:
         await database.close()
 
 
-async def _empty(connection: OwnConnection) -> None:
+async def empty(connection: OwnConnection) -> None:
     """One endpoint that subscribes to everything, and nothing to tell it."""
     await connection.rows("truncate message, fan_out, delivery, delivery_record, told")
     await connection.rows("delete from endpoint")
