@@ -1,8 +1,9 @@
 """Everything that delivers, put together: one process's part in the queue, from its first beat to its last."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from notifier_service import completion, fan_out
 from notifier_service.channels import Channel
@@ -22,6 +23,9 @@ from service_kit.database import Database
 from service_kit.encryption import Encryption
 from service_kit.health import Check
 from service_kit.tasks import running
+
+COLLECTION_THRESHOLD = 20_000
+"""New objects until the collector looks for cycles among them: a claim makes some thousand, and no cycle."""
 
 
 class Deliveries:
@@ -89,6 +93,7 @@ class Deliveries:
         """Deliver while the context is open; at its end finish what is under way and hand back the rest."""
         async with AsyncExitStack() as stack:
             stack.callback(self._close)
+            stack.enter_context(_collecting_seldom())
             await stack.enter_async_context(self._heartbeat.beating())
             for name, work in (
                 ("fan_out", self._fan_out.run),
@@ -110,3 +115,16 @@ class Deliveries:
     def _close(self) -> None:
         for connection in self._connections:
             connection.close()
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Spare the collector what is there now, which stays; looking through it would be an eighth of a busy worker."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECTION_THRESHOLD)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

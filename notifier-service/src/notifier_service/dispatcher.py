@@ -167,22 +167,24 @@ class Dispatcher:
         self._spare_hand = False
         while self._may_send() and (claimed := self._turns.take()) is not None:
             self._set_to_work()
-            started = time.perf_counter()
-            step = await self._try(claimed, hand)
-            duration_ms = round((time.perf_counter() - started) * 1000)
+            started = time.monotonic()
+            step = await self._try(claimed, hand, started)
+            duration_ms = round((time.monotonic() - started) * 1000)
             self._completion.add(claimed, step, duration_ms)
             self._turns.note_end(claimed)
             self._pace.count()
             if step.outcome != "delivered":
                 self._tell(claimed, step, duration_ms)
+        # Not only when endings are written: a quick channel's room grows with its pace.
+        self._made_room()
 
-    async def _try(self, claimed: Claimed, hand: "_Hand") -> Step:
+    async def _try(self, claimed: Claimed, hand: "_Hand", started: float) -> Step:
         """Send once. Whatever happens becomes a step, except this task's own cancellation."""
         failures = claimed.failures + 1
-        age = claimed.age_seconds + time.monotonic() - claimed.claimed_at
+        age = claimed.age_seconds + started - claimed.claimed_at
         ending: Answer | Unreachable
         try:
-            hand.until = time.monotonic() + self._channel.timeout_seconds + OVERTIME_SECONDS
+            hand.until = started + self._channel.timeout_seconds + OVERTIME_SECONDS
             if claimed.is_suspect and not await self._queue.begin(claimed):
                 raise Unreachable("another worker has it", counts=False, blames_endpoint=False)
             ending = await self._channel.send(claimed)

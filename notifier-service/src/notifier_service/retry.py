@@ -19,7 +19,7 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 Outcome = Literal["delivered", "skipped", "failed", "limited", "dead", "expired", "cancelled"]
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What to do with a delivery whose try ended, what its record says, and what it says of the endpoint."""
 
     outcome: Outcome
