@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 
 from notifier_service import completion
+from notifier_service.inspection import QUERIES as INSPECTION
 from notifier_service.own_connection import array_text
 from notifier_service.queue import PLANNER, QUERIES
 from tests.queue_database import QueueDatabase
@@ -53,6 +54,30 @@ def test_claim_reads_the_ready_index_and_single_rows(database_url: str, filled: 
     scans = [node for node in nodes if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]]
     used = {(node["Node Type"], node.get("Index Name")) for node in scans}
     assert used == {("Index Scan", "delivery_ready"), ("Tid Scan", None)}, json.dumps(scans, indent=1)
+
+
+@pytest.mark.parametrize(("asked", "most_rows"), [({"limit": 31}, 31), ({"id": 100}, 1)], ids=["all", "one"])
+def test_list_of_notifications_reads_a_page_by_index(database_url: str, asked: dict[str, int], most_rows: int) -> None:
+    tables = QueueDatabase(database_url)
+    tables.rows(FILLED["held"])
+    tables.rows("""
+        insert into delivery_record (delivery_id, message_id, endpoint_id, attempt, outcome, channel)
+        select n, n, 1, 1, 'delivered', 'slack' from generate_series(1, 50000) n;
+        insert into dead_letter (delivery_id, message_id, endpoint_id, channel, attempt, created_at, reason)
+        select n, n, 1, 'slack', 1, now(), 'x' from generate_series(1, 50000) n
+    """)
+    tables.rows("analyze")
+    nothing = {"id": None, "state": None, "topic": None, "endpoint": None, "skip": 0, "limit": 1}
+    [(plans,)] = tables.rows(f"explain (analyze, format json) {INSPECTION['notifications']}", {**nothing, **asked})
+    scans = [
+        node
+        for node in _nodes(plans[0]["Plan"])
+        if "Scan" in node["Node Type"]
+        and node.get("Relation Name", "").startswith(("delivery", "dead_letter"))
+        and node["Actual Rows"]
+    ]
+    assert len(scans) == 3
+    assert all("Index" in node["Node Type"] and node["Actual Rows"] <= most_rows for node in scans), scans
 
 
 @pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
