@@ -235,6 +235,28 @@ async def test_silence_is_a_timeout_and_ends_the_connection() -> None:
         assert upstream.asked == 1, "who used up the time is not asked again"
 
 
+async def test_a_begun_answer_whose_head_came_in_time_may_be_read_later() -> None:
+    may_go_on = asyncio.Event()
+
+    async def halves(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[1")
+        await may_go_on.wait()
+        writer.write(b"1]")
+
+    async with hop_before(sends(OK)) as (hop, upstream):
+        await get(hop)
+        upstream.behave = halves
+        begun = hop.begin(GET, timeout_seconds=0.2)
+        assert begun is not None
+        await until(lambda: begun.answer.status == 200)
+        answer = await hop.send(GET, timeout_seconds=0.2, begun=begun)
+        await asyncio.sleep(0.4)  # the time for its head is over, and it has been looked at since
+        may_go_on.set()
+        parts: list[bytes] = []
+        await take_parts(answer, parts)
+        assert b"".join(parts) == b"[11]"
+
+
 async def test_a_body_that_comes_to_a_halt_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.hop.answer.IDLE_TIMEOUT_SECONDS", 0.2)
     async with hop_before(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[1, 2")) as (hop, upstream):

@@ -82,7 +82,9 @@ class HopAnswer:
         Raises UpstreamUnreachable, UpstreamFault (no HTTP) or UpstreamTimeout; cancelled, it ends the exchange.
         """
         self._body_end = end
-        if not self._parser.has_head:
+        if self._parser.has_head:
+            self.end = math.inf
+        else:
             await self._wait(end)
 
     def take(self) -> bytes:
