@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from gateway.access_log import AccessLog
+from gateway.cache import shared_cache
 from gateway.exchange import Exchange
+from gateway.fast_path import FastConnection
 from gateway.front import Front
 from gateway.hits import Hits
 from gateway.routes import Service
-from tests.fakes.running_gateway import RunningGateway, running_gateway
+from service_kit.request_id import current_request_id
+from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
 from tests.fakes.waiting import until
 
 KEPT = "/v1/developers/torvalds"
@@ -61,6 +65,33 @@ async def calling(gateway: RunningGateway) -> AsyncIterator[Caller]:
 
 def under_way(gateway: RunningGateway) -> int:
     return gateway.gateway.admission.gates[Service.DEVELOPER].under_way
+
+
+class Held:
+    """An answer that waits for its turn."""
+
+    def __init__(self, body: bytes = b"held") -> None:
+        self.asked, self.may_come = asyncio.Event(), asyncio.Event()
+        self._body = body
+
+    async def __call__(self, _request: web.Request) -> web.Response:
+        self.asked.set()
+        await self.may_come.wait()
+        return web.Response(body=self._body, headers={"Cache-Control": "max-age=60"})
+
+
+@asynccontextmanager
+async def asking(gateway: RunningGateway, held: Held) -> AsyncIterator[tuple[Caller, FastConnection]]:
+    """With a miss under way, straight."""
+    async with calling(gateway) as caller:
+        gateway.services[Service.DEVELOPER].answer = held
+        caller.writer.write(b"GET /v1/developers/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            await held.asked.wait()
+        (connection,) = gateway.gateway.connections._open
+        assert isinstance(connection, FastConnection)
+        assert connection._miss is not None
+        yield caller, connection
 
 
 async def test_a_miss_takes_no_task(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,3 +195,108 @@ async def test_bytes_that_are_known_are_no_request_where_they_are_the_rest_of_an
         assert (await caller.read())[0] == 200
         caller.writer.write(known)  # its first line is the note's value, and its Host that of the other request
         assert (await caller.read())[0] == 404
+
+
+async def test_after_a_request_with_a_body_all_else_is_answered_as_well(gateway: RunningGateway) -> None:
+    async with calling(gateway) as caller:
+        caller.writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        assert (await caller.read())[0] == 404
+        for path, status in (("/v1/developers/1", 200), ("/nothing", 404), (KEPT, 200), (KEPT, 200)):
+            assert (await caller.ask(path))[0] == status
+
+
+@pytest.mark.parametrize("last", ["/nothing", "/v1/developers/1", KEPT])
+async def test_what_is_behind_a_full_queue_is_answered_whatever_its_last_one_was(
+    gateway: RunningGateway, last: str
+) -> None:
+    paths = [KEPT] * 31 + [last] + [KEPT] * 10
+    async with calling(gateway) as caller:
+        await caller.ask(KEPT)
+        caller.writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+        assert [(await caller.read())[0] for _ in paths] == [404 if path == "/nothing" else 200 for path in paths]
+        (connection,) = gateway.gateway.connections._open
+        assert connection._head_since is None, "nothing has come of another request"
+
+
+async def test_what_is_behind_a_full_queue_is_answered_to_who_reads_late(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_write = Exchange.write
+
+    def write(self: Exchange, data: bytes) -> None:
+        really_write(self, data)
+        if self.path != KEPT:
+            self.connection.pause_writing()
+            asyncio.get_running_loop().call_soon(self.connection.resume_writing)
+
+    paths = [KEPT] * 31 + ["/v1/developers/1"] + [KEPT] * 10
+    async with calling(gateway) as caller:
+        await caller.ask(KEPT)
+        monkeypatch.setattr(Exchange, "write", write)
+        caller.writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+        assert [(await caller.read())[0] for _ in paths] == [200] * 42
+
+
+async def test_a_miss_under_way_is_no_idle_connection(gateway: RunningGateway) -> None:
+    held = Held()
+    async with asking(gateway, held) as (caller, connection):
+        connection._next_keepalive_close_time = 0.0
+        connection._process_keepalive()
+        held.may_come.set()
+        assert await caller.read() == (200, b"held")
+
+
+@pytest.mark.parametrize("size_bytes", [10, 200_000], ids=["straight", "the long way"])
+async def test_a_miss_under_way_is_answered_within_a_stops_grace(gateway: RunningGateway, size_bytes: int) -> None:
+    held = Held(b"x" * size_bytes)
+    async with asking(gateway, held) as (caller, connection):
+        connection.close()
+        stopping = asyncio.create_task(connection.shutdown(5))
+        await asyncio.sleep(0)
+        held.may_come.set()
+        assert await caller.read() == (200, b"x" * size_bytes)
+        await stopping
+    assert under_way(gateway) == 0
+
+
+async def test_nothing_is_logged_of_a_miss_under_another_requests_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = []
+    really_note = AccessLog.note
+
+    def note(self: AccessLog, exchange: Exchange, status: int) -> None:
+        noted.append((exchange.path, current_request_id() in (None, exchange.request_id)))
+        really_note(self, exchange, status)
+
+    monkeypatch.setattr(AccessLog, "note", note)
+    paths = [f"/v1/developers/{number}" for number in range(3)]
+    async with running_gateway() as gateway, calling(gateway) as caller:
+        for path in paths:  # the first one opens the connection that carries them all
+            await caller.ask(path)
+    assert noted == [(path, True) for path in paths]
+
+
+async def test_who_waits_for_an_answer_that_cannot_be_taken_in_is_told(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(shared_cache, "lifetime_of", fail)
+    async with asking(gateway, held), calling(gateway) as other:
+        other.writer.write(b"GET /v1/developers/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        flights = gateway.gateway.cache._flights
+        await until(lambda: any(flight.waiting for flight in flights.values()))
+        held.may_come.set()
+        assert (await other.read())[0] == 500
+    assert not flights
+
+
+async def test_a_miss_that_is_refused_is_counted_once() -> None:
+    async with running_gateway(rate_limit_per_minute="1") as gateway:
+        await gateway.warm_up()
+        async with calling(gateway) as caller:
+            assert [(await caller.ask(f"/v1/developers/{number}"))[0] for number in range(2)] == [200, 429]
+        async with plain_session() as session, session.get(f"{gateway.internal_url}/metrics") as metrics:
+            assert 'gateway_rate_limited_total{limit="default"} 1.0' in await metrics.text()

@@ -110,7 +110,7 @@ class Connection(RefusingRequestHandler):
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_since is None and not self._is_busy:
+        if data and self._head_since is None and not self._is_busy:
             self._head_since = self._all.now
         super().data_received(data)
 

@@ -48,7 +48,7 @@ class FastConnection(Connection):
     What cannot be answered at once is passed on straight (`straight`), and what cannot be that is left to `start`.
     """
 
-    __slots__ = ("_exchange", "_heads", "_hits", "_is_between_requests", "_miss", "_serve", "_straight")
+    __slots__ = ("_exchange", "_heads", "_hits", "_is_between_requests", "_is_left", "_miss", "_serve", "_straight")
 
     def __init__(
         self,
@@ -65,6 +65,8 @@ class FastConnection(Connection):
         self._heads = heads
         self._is_between_requests = True
         """Whether the parser has been given whole requests only, one at a time: so it knows nothing of the next one."""
+        self._is_left = False
+        """Whether the rest is aiohttp's: its `start` knows of messages only, so that nothing else may wake it."""
         self._straight = straight
         self._serve = serve
         self._exchange: Exchange | None = None
@@ -77,6 +79,17 @@ class FastConnection(Connection):
         if miss is not None:
             miss.leave()
         super().connection_lost(exc)
+
+    def close(self) -> None:
+        """End it after what is under way, for which `start` is still needed."""
+        if self._exchange is None:
+            super().close()
+        else:
+            self._close = True
+
+    def _process_keepalive(self) -> None:
+        """Leave it to `Connections.sweep`: to aiohttp a connection is idle whenever `start` waits."""
+        self._keepalive_handle = None
 
     def data_received(self, data: bytes) -> None:
         """Parse, and take what can be taken now; `start` is woken for the rest."""
@@ -113,13 +126,15 @@ class FastConnection(Connection):
         The task is for context variables; all that are set here are set anew by each request.
         """
         while not self._force_close:
+            if self._buffer_paused and not self._messages:
+                self._resume_reading_if_drained()  # the parser had more, and no room for it
             if not self._messages and self._exchange is None:
                 self._waiter = self._loop.create_future()
                 try:
                     await self._waiter
                 finally:
                     self._waiter = None
-                if self._close:
+                if self._close and self._exchange is None:
                     break
             exchange, self._exchange, self._miss = self._exchange, None, None
             if exchange is None:
@@ -130,6 +145,7 @@ class FastConnection(Connection):
                     or message.upgrade
                     or self._buffer_paused
                 ):
+                    self._is_left = True
                     await super().start()
                     return
                 self._consume_first()
@@ -155,8 +171,8 @@ class FastConnection(Connection):
         `data` are the bytes of the only one, if there is but one.
         """
         messages = self._messages
-        while self._can_answer():
-            while messages and self._take(data, *messages[0]):
+        while True:
+            while messages and self._can_answer() and self._take(data, *messages[0]):
                 if self._exchange is not None:
                     return
             if messages or not self._buffer_paused:
@@ -188,7 +204,7 @@ class FastConnection(Connection):
             if data:
                 self._heads.remember(data, wanted)
             return True
-        if not self._can_answer():
+        if self._is_left or not self._can_answer():
             return False
         self._consume_first()
         self._exchange = exchange = self._begin(message)
@@ -211,7 +227,6 @@ class FastConnection(Connection):
         self.begin_request()
         self.transport.write(answer)
         self.end_request()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
 
     def _consume_first(self) -> None:
@@ -234,7 +249,7 @@ class FastConnection(Connection):
             self._end_progress()
             self._close = self._close or not miss.exchange.keeps_alive
         if waiter is None:
-            return  # `start` has ended at a stop: the connection is as good as lost, and tells the miss so
+            return  # a stop's grace is over, and `start` ended: the connection is lost next, and tells the miss so
         if miss.is_answered:
             self._waiter = None
             try:

@@ -15,7 +15,7 @@ from gateway.exchange import Exchange
 from gateway.headers import SECURITY_HEADERS, answer_headers, answer_lines, request_headers
 from gateway.hits import Hits, Place
 from gateway.hop.hop import FirstTry, Hop, HopRequest
-from gateway.rate_limits import DOOR_CLASS, RateLimits, is_accepted, network_of
+from gateway.rate_limits import DOOR_CLASS, RateLimits, Verdict, is_accepted, network_of
 from gateway.routes import Match, Service
 
 _OWN = (("Server", "wegit"), *ON_EVERY_ANSWER, *SECURITY_HEADERS)
@@ -62,13 +62,18 @@ class Passing:
 
     def charge(self, exchange: Exchange, rate_class: str = DOOR_CLASS) -> None:
         """Charge the request to its caller. Raises RateLimited."""
+        verdict = self.try_charge(exchange, rate_class)
+        if not verdict.allowed:
+            raise self._limits.refuse(verdict)
+
+    def try_charge(self, exchange: Exchange, rate_class: str = DOOR_CLASS) -> Verdict:
+        """Charge the request to its caller; one that is not allowed is not charged, nor counted as refused."""
         headers = exchange.headers
         exchange.source = self._callers.forwarded_for(exchange.connection.peer, headers)
         exchange.address = exchange.source.partition(",")[0]
         verdict = self._limits.check(exchange.address, rate_class, exchange.started, headers.get("Authorization"))
         exchange.added = verdict.lines()
-        if not verdict.allowed:
-            raise self._limits.refuse(verdict)
+        return verdict
 
     async def answer(self, exchange: Exchange, match: Match, body: bytes | None) -> Answer | StreamedAnswer:
         """The answer to a request that the route takes. Raises what `Hop.send` raises, Overloaded and RateLimited."""

@@ -17,7 +17,7 @@ from gateway.exchange import LEFT, Exchange
 from gateway.headers import check_headers
 from gateway.hop.hop import Hop
 from gateway.passing import Miss, Passing, may_keep, shared_request, shared_target_of
-from gateway.rate_limits import DOOR_CLASS, RateLimited, network_of
+from gateway.rate_limits import DOOR_CLASS, network_of
 from gateway.routes import RouteTable, Service
 from gateway.target import check_target
 from service_kit.alerts import Alerts
@@ -71,9 +71,10 @@ class Straight:
         try:
             check_target(exchange.target)
             check_headers(headers.items())
-            self.passing.charge(exchange)
-        except (InvalidRequest, RateLimited):
-            exchange.address = ""  # the long way meets it again, and says so
+        except InvalidRequest:  # the long way meets it again, and says so
+            return None
+        if not self.passing.try_charge(exchange).allowed:
+            exchange.address = ""  # likewise
             return None
         gate = self._admission.gates[route.service]
         caller = network_of(exchange.address)

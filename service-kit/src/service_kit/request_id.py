@@ -2,6 +2,8 @@
 
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 HEADER = "X-Request-Id"
@@ -29,6 +31,16 @@ def well_formed(offered: str | None) -> str | None:
 def new_request_id() -> str:
     """32 hexadecimal digits."""
     return f"{random.getrandbits(128):032x}"
+
+
+@contextmanager
+def outside_of_requests() -> Iterator[None]:
+    """Have no id for a while, for making what outlives the request: a connection's callbacks keep this moment's id."""
+    token = _request_id.set(None)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
 
 
 def current_request_id() -> str | None:

@@ -112,15 +112,20 @@ class SharedCache:
     ) -> Fetched:
         """Take in what the flight has brought, which is all there and below 500; nothing is waited for."""
         target, accept = flight.key
-        lifetime = self._lifetime_of(target, None, given, delay_seconds)
-        if lifetime is None:
-            flight.fetched = fetched = Fetched(given=given)
-            flight.take()
-        else:
-            entry = Entry(given.status, dress(given.headers), given.take(), lifetime, self._now(), accept)
-            self._keep(target, entry)
-            flight.fetched = fetched = Fetched(entry, is_stored=True)
-        self._land(flight)
+        try:
+            lifetime = self._lifetime_of(target, None, given, delay_seconds)
+            if lifetime is None:
+                flight.fetched = fetched = Fetched(given=given)
+                flight.take()
+            else:
+                entry = Entry(given.status, dress(given.headers), given.take(), lifetime, self._now(), accept)
+                self._keep(target, entry)
+                flight.fetched = fetched = Fetched(entry, is_stored=True)
+        except Exception as error:
+            flight.failure = error
+            raise
+        finally:
+            self._land(flight)
         return fetched
 
     def leave(self, flight: Flight, question: Question) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateway.hop.connection import Connection
 from service_kit.errors import UpstreamUnreachable
+from service_kit.request_id import outside_of_requests
 from service_kit.server import KEEPALIVE_SECONDS
 
 CONNECTIONS_LIMIT = 256
@@ -63,12 +64,13 @@ class Pool:
         self._connecting += 1
         try:
             async with asyncio.timeout_at(min(end, loop.time() + CONNECT_TIMEOUT_SECONDS)):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._take_back, self._forget),
-                    *self._address,
-                    ssl=self._tls,
-                    server_hostname=self._server_name if self._tls else None,
-                )
+                with outside_of_requests():
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self._take_back, self._forget),
+                        *self._address,
+                        ssl=self._tls,
+                        server_hostname=self._server_name if self._tls else None,
+                    )
         except (OSError, ssl.SSLError) as error:  # a TimeoutError is an OSError
             raise NotSent(f"No connection: {type(error).__name__}.") from error
         finally:
