@@ -13,7 +13,7 @@ from tests.fakes.queue_worker import QueueWorker, queue_worker
 from tests.queue_database import QueueDatabase, eventually
 
 CLAIMING = """
-    select 1 from pg_stat_activity where state = 'active' and query like '%with due as%' and pid <> pg_backend_pid() and datname = current_database()
+    select 1 from pg_stat_activity where state = 'active' and (query like '%with due as%' or query like 'execute %') and pid <> pg_backend_pid() and datname = current_database()
 """
 
 
