@@ -186,6 +186,17 @@ async def test_the_same_bytes_again_are_not_parsed_again(
     assert read[KEPT] == 2  # the miss, and the first hit
 
 
+async def test_a_request_that_cannot_come_again_makes_nobody_elses_forgotten(gateway: RunningGateway) -> None:
+    async with calling(gateway) as caller:
+        for number in range(3):
+            own_id = f"X-Request-Id: number-{number}-of-many\r\n" if number else ""
+            caller.writer.write(f"GET {KEPT} HTTP/1.1\r\nHost: x\r\n{own_id}\r\n".encode())
+            assert (await caller.read())[0] == 200
+        (connection,) = gateway.gateway.connections._open
+        assert isinstance(connection, FastConnection)
+        assert connection._heads._wanted == {}
+
+
 async def test_bytes_that_are_known_are_no_request_where_they_are_the_rest_of_another(gateway: RunningGateway) -> None:
     known = f"GET {KEPT} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     async with calling(gateway) as caller:

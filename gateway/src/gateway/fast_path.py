@@ -201,7 +201,7 @@ class FastConnection(Connection):
         wanted = self._hits.read(message.method, message.path, message.headers, self.peer)
         if wanted is not None and self._answer(wanted):
             self._consume_first()
-            if data:
+            if data and wanted.request_id is None:  # with an id of its own it never comes again
                 self._heads.remember(data, wanted)
             return True
         if self._is_left or not self._can_answer():
