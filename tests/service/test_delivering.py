@@ -131,7 +131,8 @@ async def test_refused_wechat_message_is_a_dead_letter_and_its_acceptance_given_
     wechat.will_answer(47003)
     subscribers.subscribe("wechat", OPENID, template_id=TEMPLATE, fields=FIELDS)
     subscribers.tell()
-    await eventually(lambda: subscribers.tables.outcomes() == ["dead"])
+    ended = "select outcome from delivery_record where channel = 'wechat'"
+    await eventually(lambda: subscribers.tables.rows(ended) == [("dead",)])
 
     assert await subscribers.ledger.available(OPENID, TEMPLATE) == 1
 

@@ -348,6 +348,7 @@ async def test_failing_endpoint_is_tried_with_one_delivery(worker: QueueWorker, 
 async def test_hand_back_makes_what_nobody_began_to_send_ready_again(
     worker: QueueWorker, tables: QueueDatabase
 ) -> None:
+    tables.free_slots()
     tables.enqueue()
     [claimed] = (await worker.claim()).ready
     await worker.queue.hand_back([claimed])

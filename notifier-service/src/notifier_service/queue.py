@@ -15,10 +15,13 @@ WAKE_UP_CHANNEL = "delivery"
 """What `enqueue_notification` notifies."""
 LEASE_SECONDS = 60.0
 """Above all that a send may take. It is for what a living worker forgot; a dead one's rows are taken at once."""
-FLOOR_SECONDS = 5.0
+FLOOR_SECONDS = 2.0
 """How far behind the newest row it has seen a claim begins to look."""
 FULL_LOOK_SECONDS = 2.0
 """How often a claim looks at everything: what was put back, or committed late, lies below the floor."""
+FULL_LOOK_PAUSES = 50
+"""Less often where it takes long, as while an old snapshot is held: a fiftieth of the time."""
+LONGEST_FULL_LOOK_SECONDS = 10.0
 PLANNER = (
     "set jit = off; set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off;"
     " set plan_cache_mode = force_generic_plan"
@@ -57,7 +60,8 @@ class Queue:
         )
         answer = _ANSWER.decode(rows[0][0]) if rows else None
         if looks_at_all and (answer is None or len(answer.ids) < limit):
-            self._look_at = now + FULL_LOOK_SECONDS
+            pause = max(FULL_LOOK_SECONDS, FULL_LOOK_PAUSES * (time.monotonic() - now))
+            self._look_at = now + min(pause, LONGEST_FULL_LOOK_SECONDS)
         if answer is None:
             return Batch([], [], 0)
         self._floor = max(self._floor, answer.last_run_at)
