@@ -19,7 +19,7 @@ from service_kit.queries import read_queries
 INTERVAL_SECONDS = 5.0
 DEPTH_LIMIT = 10_000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 43200, 259200)
-_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 QUERIES = read_queries(__file__)
 
