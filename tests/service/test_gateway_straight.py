@@ -194,7 +194,7 @@ async def test_a_request_that_cannot_come_again_makes_nobody_elses_forgotten(gat
             assert (await caller.read())[0] == 200
         (connection,) = gateway.gateway.connections._open
         assert isinstance(connection, FastConnection)
-        assert connection._heads._wanted == {}
+        assert connection._known._wanted == {}
 
 
 async def test_bytes_that_are_known_are_no_request_where_they_are_the_rest_of_another(gateway: RunningGateway) -> None:

@@ -20,12 +20,13 @@ from gateway.admission import Admission
 from gateway.cache.shared_cache import SharedCache
 from gateway.callers import Callers
 from gateway.connections import Connection, Connections, make_server_runner
-from gateway.fast_path import FastConnection, Heads
+from gateway.fast_path import FastConnection
 from gateway.front import Front
 from gateway.headers import Network
 from gateway.hits import Hits
 from gateway.hop.hop import Hop
 from gateway.internal import make_internal_app
+from gateway.known_requests import KnownRequests
 from gateway.listener import Listener
 from gateway.metrics import GatewayCollector
 from gateway.passing import Passing
@@ -181,7 +182,7 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         straight = Straight(passing, table, hops, admission, cache, access_log, alerts)
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        fast = partial(FastConnection, hits=hits, heads=Heads(), straight=straight, serve=front.serve)
+        fast = partial(FastConnection, hits=hits, known=KnownRequests(), straight=straight, serve=front.serve)
         make_connection = fast if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
         internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))

@@ -16,30 +16,12 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from gateway.connections import Connection
 from gateway.exchange import Exchange
 from gateway.hits import Hits, Wanted
+from gateway.known_requests import KnownRequests
 from gateway.straight import Straight, StraightMiss
 
 AIOHTTP_VERSION = "3.14.5"
-HEADS_LIMIT = 4096
-"""Requests that are known byte for byte; beyond, all are parsed anew."""
-_HEAD_LIMIT_BYTES = 1024
 _HEAD_END = b"\r\n\r\n"
 log = structlog.get_logger()
-
-
-class Heads:
-    """What requests were for, by their bytes: most of a caller's are the same again, and need not be parsed."""
-
-    def __init__(self) -> None:
-        self._wanted: dict[bytes, Wanted] = {}
-        self.get = self._wanted.get
-
-    def remember(self, data: bytes, wanted: Wanted) -> None:
-        """`data` is one whole request, and was read as `wanted`."""
-        if len(data) > _HEAD_LIMIT_BYTES:
-            return
-        if len(self._wanted) >= HEADS_LIMIT:
-            self._wanted.clear()
-        self._wanted[data] = wanted
 
 
 class FastConnection(Connection):
@@ -48,21 +30,21 @@ class FastConnection(Connection):
     What cannot be answered at once is passed on straight (`straight`), and what cannot be that is left to `start`.
     """
 
-    __slots__ = ("_exchange", "_heads", "_hits", "_is_between_requests", "_is_left", "_miss", "_serve", "_straight")
+    __slots__ = ("_exchange", "_hits", "_is_between_requests", "_is_left", "_known", "_miss", "_serve", "_straight")
 
     def __init__(
         self,
         manager: web.Server,
         *,
         hits: Hits,
-        heads: Heads,
+        known: KnownRequests,
         straight: Straight,
         serve: Callable[[Exchange], Awaitable[None]],
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._hits = hits
-        self._heads = heads
+        self._known = known
         self._is_between_requests = True
         """Whether the parser has been given whole requests only, one at a time: so it knows nothing of the next one."""
         self._is_left = False
@@ -100,8 +82,8 @@ class FastConnection(Connection):
             return
         is_between = self._is_between_requests and self._exchange is None
         if is_between:
-            wanted = self._heads.get(data)
-            if wanted is not None and wanted.peer == self.peer and self._answer(wanted):
+            wanted = self._known.get((self.peer, data))
+            if wanted is not None and self._answer(wanted):
                 return
         self._waiter = None  # what is parsed now wakes nobody yet
         try:
@@ -201,8 +183,8 @@ class FastConnection(Connection):
         wanted = self._hits.read(message.method, message.path, message.headers, self.peer)
         if wanted is not None and self._answer(wanted):
             self._consume_first()
-            if data and wanted.request_id is None:  # with an id of its own it never comes again
-                self._heads.remember(data, wanted)
+            if data:
+                self._known.remember(data, wanted)
             return True
         if self._is_left or not self._can_answer():
             return False

@@ -63,17 +63,18 @@ class Front:
             answer = await self._answer(exchange)
             try:
                 await answer.send(exchange)
+                status = answer.status
             except UpstreamFault as error:
                 # Its beginning is out: only a connection that breaks tells the caller that the end is missing.
                 log.warning("upstream.body_broken", route=exchange.route, error=error.detail)
                 cut(connection)
+                status = answer.status
             except ConnectionError:
                 log.info("request.left", route=exchange.route)
             except Exception as error:
                 log.exception("request.failed")
                 self._alerts.report(error)
                 cut(connection)
-            status = answer.status
         finally:
             exchange.close()
             self._access_log.note(exchange, status)

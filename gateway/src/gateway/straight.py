@@ -81,11 +81,15 @@ class Straight:
         if not gate.try_enter(caller):
             return None
         exchange.request_id = well_formed_or_new(headers.get("X-Request-Id"))
-        first_try = self._hops[route.service].begin(
-            shared_request(exchange, target, accept), timeout_seconds=route.timeout_seconds
-        )
+        first_try = None
+        try:
+            first_try = self._hops[route.service].begin(
+                shared_request(exchange, target, accept), timeout_seconds=route.timeout_seconds
+            )
+        finally:
+            if first_try is None:
+                gate.leave(caller)
         if first_try is None:
-            gate.leave(caller)
             return None
         exchange.begun = Miss(
             match, target, accept, cache.depart(target, accept), first_try, Admitted(first_try.answer, gate, caller)

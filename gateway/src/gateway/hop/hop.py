@@ -95,13 +95,14 @@ class Hop:
         Who takes the answer as it comes (`HopAnswer.on_progress`) needs no task; what then goes wrong is for `send`.
         """
         now = self._loop.time()
+        encoded = self._encode(request, timeout_seconds)
         replica = self._replicas.choose(now)
         connection = replica.pool.take_free() if replica is not None else None
         if replica is None or connection is None:
             self._replicas.choose_again()
             return None
         self._budget.note_call()
-        answer = replica.begin(connection, self._encode(request, timeout_seconds), request.method)
+        answer = replica.begin(connection, encoded, request.method)
         answer.end = end = now + timeout_seconds
         return FirstTry(replica, answer, end)
 
