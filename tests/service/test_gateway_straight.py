@@ -14,6 +14,7 @@ from gateway.exchange import Exchange
 from gateway.fast_path import FastConnection
 from gateway.front import Front
 from gateway.hits import Hits
+from gateway.outbox import Outbox
 from gateway.routes import Service
 from service_kit.request_id import current_request_id
 from tests.fakes.running_gateway import RunningGateway, plain_session, running_gateway
@@ -234,8 +235,8 @@ async def test_what_is_behind_a_full_queue_is_answered_to_who_reads_late(
 ) -> None:
     really_write = Exchange.write
 
-    def write(self: Exchange, data: bytes) -> None:
-        really_write(self, data)
+    def write(self: Exchange, data: bytes, outbox: Outbox | None = None) -> None:
+        really_write(self, data, outbox)
         if self.path != KEPT:
             self.connection.pause_writing()
             asyncio.get_running_loop().call_soon(self.connection.resume_writing)

@@ -29,6 +29,7 @@ from gateway.internal import make_internal_app
 from gateway.known_requests import KnownRequests
 from gateway.listener import Listener
 from gateway.metrics import GatewayCollector
+from gateway.outbox import Outbox
 from gateway.passing import Passing
 from gateway.rate_limits import RateLimits
 from gateway.routes import ROUTES, RouteTable, Service
@@ -179,10 +180,13 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
         passing = Passing(hops, admission, cache, hits, limits, callers)
         table, alerts = RouteTable(ROUTES), internal[ALERTS]
         front = Front(table, passing, access_log, alerts)
-        straight = Straight(passing, table, hops, admission, cache, access_log, alerts)
+        outbox = Outbox()
+        straight = Straight(passing, table, hops, admission, cache, access_log, alerts, outbox)
         connections = Connections(settings.trusted_proxies)
         await stack.enter_async_context(connections.watched())
-        fast = partial(FastConnection, hits=hits, known=KnownRequests(), straight=straight, serve=front.serve)
+        fast = partial(
+            FastConnection, hits=hits, known=KnownRequests(), outbox=outbox, straight=straight, serve=front.serve
+        )
         make_connection = fast if settings.gateway_fast_path else Connection
         runner = make_server_runner(front.handle, connections, make_connection)
         internal[METRICS].registry.register(GatewayCollector(connections, limits, admission, cache, hops))

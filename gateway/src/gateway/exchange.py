@@ -8,6 +8,7 @@ from aiohttp import HttpVersion, HttpVersion11, StreamReader
 from multidict import CIMultiDictProxy
 
 from gateway.connections import Connection
+from gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     from gateway.passing import Miss
@@ -91,12 +92,18 @@ class Exchange:
             return "Connection: close\r\n"
         return "" if self.version == HttpVersion11 else "Connection: keep-alive\r\n"
 
-    def write(self, data: bytes) -> None:
-        """Send the next bytes of the answer. Raises ConnectionResetError when the caller is gone."""
+    def write(self, data: bytes, outbox: Outbox | None = None) -> None:
+        """Send the next bytes of the answer, by way of an outbox if there is one.
+
+        Raises ConnectionResetError when the caller is gone.
+        """
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the caller is gone")
-        transport.write(data)
+        if outbox is None:
+            transport.write(data)
+        else:
+            outbox.write(transport, data)
         self.sent_bytes += len(data)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from gateway.connections import Connection
 from gateway.exchange import Exchange
 from gateway.hits import Hits, Wanted
 from gateway.known_requests import KnownRequests
+from gateway.outbox import Outbox
 from gateway.straight import Straight, StraightMiss
 
 AIOHTTP_VERSION = "3.14.5"
@@ -30,7 +31,17 @@ class FastConnection(Connection):
     What cannot be answered at once is passed on straight (`straight`), and what cannot be that is left to `start`.
     """
 
-    __slots__ = ("_exchange", "_hits", "_is_between_requests", "_is_left", "_known", "_miss", "_serve", "_straight")
+    __slots__ = (
+        "_exchange",
+        "_hits",
+        "_is_between_requests",
+        "_is_left",
+        "_known",
+        "_miss",
+        "_outbox",
+        "_serve",
+        "_straight",
+    )
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class FastConnection(Connection):
         *,
         hits: Hits,
         known: KnownRequests,
+        outbox: Outbox,
         straight: Straight,
         serve: Callable[[Exchange], Awaitable[None]],
         **options: Any,
@@ -45,6 +57,7 @@ class FastConnection(Connection):
         super().__init__(manager, **options)
         self._hits = hits
         self._known = known
+        self._outbox = outbox
         self._is_between_requests = True
         """Whether the parser has been given whole requests only, one at a time: so it knows nothing of the next one."""
         self._is_left = False
@@ -207,7 +220,7 @@ class FastConnection(Connection):
             return False
         assert self.transport is not None
         self.begin_request()
-        self.transport.write(answer)
+        self._outbox.write(self.transport, answer)
         self.end_request()
         return True
 

@@ -16,6 +16,7 @@ from gateway.cache.shared_cache import SharedCache
 from gateway.exchange import LEFT, Exchange
 from gateway.headers import check_headers
 from gateway.hop.hop import Hop
+from gateway.outbox import Outbox
 from gateway.passing import Miss, Passing, may_keep, shared_request, shared_target_of
 from gateway.rate_limits import DOOR_CLASS, network_of
 from gateway.routes import RouteTable, Service
@@ -41,7 +42,9 @@ class Straight:
         cache: SharedCache,
         access_log: AccessLog,
         alerts: Alerts,
+        outbox: Outbox,
     ) -> None:
+        self.outbox = outbox
         self.passing = passing
         self.access_log = access_log
         self.alerts = alerts
@@ -139,7 +142,7 @@ class StraightMiss:
         status = LEFT
         try:
             made = self._straight.passing.answer_at_once(exchange, self._miss)
-            exchange.write(made.data)
+            exchange.write(made.data, self._straight.outbox)
             status = made.status
         except ConnectionError:
             log.info("request.left", route=exchange.route, request_id=exchange.request_id)

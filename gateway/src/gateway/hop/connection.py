@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from gateway.hop.answer import HopAnswer
+from gateway.outbox import Outbox
 
 
 class Connection(asyncio.Protocol):
@@ -15,6 +16,7 @@ class Connection(asyncio.Protocol):
         "_is_paused",
         "_on_free",
         "_on_lost",
+        "_outbox",
         "_transport",
         "free_since",
         "has_served",
@@ -22,8 +24,11 @@ class Connection(asyncio.Protocol):
         "loop",
     )
 
-    def __init__(self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None], outbox: Outbox
+    ) -> None:
         self.loop = asyncio.get_running_loop()
+        self._outbox = outbox
         self._on_free = on_free
         self._on_lost = on_lost
         self._answer: HopAnswer | None = None
@@ -38,7 +43,7 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, answer: HopAnswer) -> None:
         """Send a request; `answer` takes what comes back."""
         self._answer = answer
-        self._transport.write(request)
+        self._outbox.write(self._transport, request)
 
     def finish(self, *, reusable: bool) -> None:
         """The answer is whole. What is still unsent of its request would be read as the beginning of the next one."""

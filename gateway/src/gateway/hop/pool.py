@@ -5,6 +5,7 @@ import ssl
 from typing import NamedTuple
 
 from gateway.hop.connection import Connection
+from gateway.outbox import Outbox
 from service_kit.errors import UpstreamUnreachable
 from service_kit.request_id import outside_of_requests
 from service_kit.server import KEEPALIVE_SECONDS
@@ -43,6 +44,7 @@ class Pool:
         self._is_closed = False
         self._is_aborted = False
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox()
 
     @property
     def free_connections(self) -> int:
@@ -66,7 +68,7 @@ class Pool:
             async with asyncio.timeout_at(min(end, loop.time() + CONNECT_TIMEOUT_SECONDS)):
                 with outside_of_requests():
                     _, connection = await loop.create_connection(
-                        lambda: Connection(self._take_back, self._forget),
+                        lambda: Connection(self._take_back, self._forget, self._outbox),
                         *self._address,
                         ssl=self._tls,
                         server_hostname=self._server_name if self._tls else None,
