@@ -34,7 +34,8 @@ def _drive(host: str, port: int, requests: Iterator[bytes], rate: float, seconds
     poll = select.epoll()
     for number in by_number:
         poll.register(number, select.EPOLLIN)
-    idle, waiting, latencies = [*opened], deque[float](), list[float]()
+    # In turn, so that none is idle for so long that it is closed.
+    idle, waiting, latencies = deque(opened), deque[float](), list[float]()
     count = int(rate * seconds)
     try:
         started, sent = time.perf_counter(), 0
@@ -47,7 +48,7 @@ def _drive(host: str, port: int, requests: Iterator[bytes], rate: float, seconds
             sent = due
             while waiting and idle:
                 waiting.popleft()
-                idle.pop().send(next(requests), time.perf_counter())
+                idle.popleft().send(next(requests), time.perf_counter())
             until_next = started + sent / rate - time.perf_counter()
             if until_next > 0:  # epoll's own timeouts are whole milliseconds
                 select.select([poll], [], [], until_next)
