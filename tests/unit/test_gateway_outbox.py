@@ -19,16 +19,17 @@ class Transport(asyncio.Transport):
         self._written.append((self._name, bytes(data)))
 
 
-async def test_all_writes_but_the_first_are_made_at_the_turns_end_in_their_order() -> None:
+async def test_writes_are_made_at_the_turns_end_in_their_order() -> None:
     written: list[tuple[str, bytes]] = []
     one, other = Transport(written, "one"), Transport(written, "other")
     outbox = Outbox()
     for transport, data in ((one, b"1"), (other, b"2"), (one, b"3")):
         outbox.write(transport, data)
-    assert written == [("one", b"1")]
+    assert written == []
     await asyncio.sleep(0)
     assert written == [("one", b"1"), ("other", b"2"), ("one", b"3")]
     outbox.write(one, b"4")
+    await asyncio.sleep(0)
     assert written[3:] == [("one", b"4")]
 
 
@@ -37,10 +38,9 @@ async def test_what_is_closed_meanwhile_is_written_nothing() -> None:
     transport = Transport(written, "one")
     outbox = Outbox()
     outbox.write(transport, b"1")
-    outbox.write(transport, b"2")
     transport.is_closed = True
     await asyncio.sleep(0)
-    assert written == [("one", b"1")]
+    assert written == []
 
 
 async def test_much_is_not_held_back() -> None:
@@ -48,7 +48,7 @@ async def test_much_is_not_held_back() -> None:
     transport = Transport(written, "one")
     outbox = Outbox()
     outbox.write(transport, b"1")
-    outbox.write(transport, b"x" * (LIMIT_BYTES + 1))
-    assert [len(data) for _, data in written] == [1, LIMIT_BYTES + 1]
+    outbox.write(transport, b"x" * LIMIT_BYTES)
+    assert [len(data) for _, data in written] == [1, LIMIT_BYTES]
     await asyncio.sleep(0)
     assert len(written) == 2

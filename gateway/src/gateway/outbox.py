@@ -1,4 +1,4 @@
-"""Writes of one turn of the event loop: the first is made at once, the rest together at its end."""
+"""Writes of one turn of the event loop, made together at its end."""
 
 import asyncio
 
@@ -7,34 +7,26 @@ LIMIT_BYTES = 256 * 1024
 
 
 class Outbox:
-    """Takes writes, and makes all but the first of a turn when everything that has come in has been looked at.
+    """Takes writes, and makes them when everything that has come in has been looked at.
 
-    A write wakes who reads at the other end, and that costs more than the write, most of all in a virtual machine. Of
-    writes in a row the first wakes him, and the rest find him awake; a write that is alone waits for nothing.
+    A write wakes who reads at the other end, and that costs more than the write, most of all in a virtual machine; of
+    writes in a row the first wakes him, and the rest find him awake.
     """
 
     def __init__(self) -> None:
         """Needs a running loop."""
         self._loop = asyncio.get_running_loop()
-        self._is_in_turn = False
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
         self._size_bytes = 0
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write, at this turn's end at the latest; nothing, if the transport is closed by then."""
-        if not self._is_in_turn:
-            self._is_in_turn = True
-            self._loop.call_soon(self._end_turn)
-            transport.write(data)
-            return
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
         self._waiting.append((transport, data))
         self._size_bytes += len(data)
         if self._size_bytes > LIMIT_BYTES:
             self._flush()
-
-    def _end_turn(self) -> None:
-        self._is_in_turn = False
-        self._flush()
 
     def _flush(self) -> None:
         waiting, self._waiting, self._size_bytes = self._waiting, [], 0
