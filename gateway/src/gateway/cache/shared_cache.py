@@ -119,8 +119,7 @@ class SharedCache:
                 flight.take()
             else:
                 entry = Entry(given.status, dress(given.headers), given.take(), lifetime, self._now(), accept)
-                self._keep(target, entry)
-                flight.fetched = fetched = Fetched(entry, is_stored=True)
+                flight.fetched = fetched = self._keep(target, entry)
         except Exception as error:
             flight.failure = error
             raise
@@ -238,8 +237,7 @@ class SharedCache:
             return Fetched(given=given)
         body = await _read(given)
         entry = Entry(given.status, question.dress(given.headers), body, lifetime, self._now(), question.accept)
-        self._keep(question.target, entry)
-        return Fetched(entry, is_stored=True)
+        return self._keep(question.target, entry)
 
     def _lifetime_of(self, target: str, stale: Entry | None, given: Given, delay_seconds: float) -> Lifetime | None:
         """How long an answer may be kept; None where it may not be, which is then remembered."""
@@ -263,8 +261,7 @@ class SharedCache:
         for encoding, made in stale.representations.items():
             if encoding != IDENTITY:
                 entry.add(encoding, made.body)
-        self._keep(question.target, entry)
-        return Fetched(entry, is_stored=True)
+        return self._keep(question.target, entry)
 
     async def _share_failure(self, question: Question, given: Given) -> Fetched:
         """A 5xx for all who wait: asking again, they would only bring more upon a service that fails."""
@@ -273,10 +270,11 @@ class SharedCache:
         body = await _read(given)
         return Fetched(Entry(given.status, question.dress(given.headers), body, _NONE, self._now(), question.accept))
 
-    def _keep(self, target: str, entry: Entry) -> None:
+    def _keep(self, target: str, entry: Entry) -> Fetched:
         if entry.fresh_until <= self._now() < entry.revalidate_until:
             entry.retry_at = self._now() + RETRY_SECONDS  # nothing fresher is to be had: not without a pause
         self.store.put(target, entry)
+        return Fetched(entry, is_stored=True)
 
     def _note_unkeepable(self, target: str, stale: Entry | None) -> None:
         if stale is not None:
