@@ -372,8 +372,12 @@ async def test_two_notifiers_share_the_work_without_a_duplicate(
     tables.free_slots()
     await start(settings_for(database_url, slack))
     await start(settings_for(database_url, slack))
+    # Else one of them may be quick enough to deliver all that is enqueued before the other has looked.
+    slack.will_answer_when_told()
     for number in range(100):
         tables.enqueue_release(number)
+    await eventually(lambda: tables.rows("select count(distinct worker) from delivery") == [(2,)])
+    slack.tell()
     await eventually(lambda: len(slack.taken) >= 100, 10)
     await eventually(lambda: len(tables.outcomes()) == 100)
 
