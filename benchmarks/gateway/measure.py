@@ -17,7 +17,7 @@ from benchmarks.gateway.rates import (
     measure_alone,
     measure_rates,
 )
-from benchmarks.gateway.servers import BARE, FLASK, GATEWAY, NAIVE, NGINX, Servers, pick_cores, running_servers
+from benchmarks.gateway.servers import BARE, DIRECT, FLASK, GATEWAY, NAIVE, NGINX, Servers, pick_cores, running_servers
 from benchmarks.gateway.soak import measure_soak
 from benchmarks.gateway.tail import measure_tails
 from benchmarks.gateway.wrk import run_wrk
@@ -38,7 +38,7 @@ async def measure_gateway(ground: Ground, rounds: int, soak_seconds: float) -> s
         with tempfile.TemporaryDirectory(prefix="wegit-") as name:
             folder = Path(name)
             async with running_servers(
-                ground, folder, (GATEWAY, BARE, NAIVE, NGINX, FLASK), cores={server_core}
+                ground, folder, (DIRECT, GATEWAY, BARE, NAIVE, NGINX, FLASK), cores={server_core}
             ) as servers:
                 told += servers.missing
                 await _measure_speed(servers, folder, rounds, told, figures)

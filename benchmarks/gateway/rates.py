@@ -16,7 +16,7 @@ from benchmarks.gateway.aims import (
     MISS_RATE,
     Aim,
 )
-from benchmarks.gateway.servers import BARE, FLASK, GATEWAY, NAIVE, NGINX, UPSTREAM, Servers
+from benchmarks.gateway.servers import BARE, DIRECT, FLASK, GATEWAY, NAIVE, NGINX, UPSTREAM, Servers
 from benchmarks.gateway.wrk import SCRIPT, run_wrk
 from benchmarks.table import format_table, say
 
@@ -49,7 +49,7 @@ WAYS = {
     "Flask + gunicorn, 2 workers": Way(FLASK, HIT_PATH),
 }
 COLUMNS = ("way", "requests/s", "p50 ms", "p99 ms", "server CPU µs", "upstream CPU µs")
-ALONE = {"upstream itself": UPSTREAM, "nginx proxy_pass": "nginx proxy", GATEWAY: GATEWAY, "naive aiohttp proxy": NAIVE}
+ALONE = {"upstream itself": DIRECT, "nginx proxy_pass": "nginx proxy", GATEWAY: GATEWAY, "naive aiohttp proxy": NAIVE}
 
 
 class Figures(NamedTuple):

@@ -22,16 +22,27 @@ from local.supervisor import Process
 ROOT = Path(__file__).parents[2]
 FLASK_ENVIRONMENT = ROOT / ".venv-flask"
 """An environment that only this benchmark uses, so that nobody else has Flask installed."""
-UPSTREAM, GATEWAY, BARE, NAIVE, NGINX, FLASK = "upstream", "gateway", "bare", "naive", "nginx", "flask"
+UPSTREAM, DIRECT, GATEWAY, BARE, NAIVE, NGINX, FLASK = (
+    "upstream",
+    "direct",
+    "gateway",
+    "bare",
+    "naive",
+    "nginx",
+    "flask",
+)
 NO_LIMIT_PER_MINUTE = "1000000000"
 
 
 def pick_cores() -> tuple[int, int]:
-    """The server's core, and that of load and upstream. Raises NotReady where there are no two to pin to."""
+    """The server's core, and that of load and upstream. Raises NotReady where there are no two to pin to.
+
+    The last one and the first: a machine's interrupts and chores gather on the first, and are no doing of a server.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
         raise NotReady("the gateway is measured on a core of its own: this needs Linux and two cores")
-    return cores[0], cores[1]
+    return cores[-1], cores[0]
 
 
 class Servers:
@@ -60,10 +71,15 @@ class Servers:
 async def running_servers(
     ground: Ground, folder: Path, names: Collection[str], *, cores: Collection[int], workers: int = 1
 ) -> AsyncIterator[Servers]:
-    """The upstream on this process's core, and the others named, the gateway with so many workers, on `cores`."""
+    """The upstream on this process's core, and the others named, the gateway with so many workers, on `cores`.
+
+    `DIRECT` is the upstream's program once more, on `cores`: as far from the load as what is compared with it.
+    """
     ports = dict(zip((UPSTREAM, *names), stack.free_ports(len(names) + 1), strict=True))
     missing: list[str] = []
     made = [_gateway(ports, workers)]
+    if DIRECT in names:
+        made.append(_upstream(DIRECT, ports[DIRECT]))
     body = folder / "body.json"
     body.write_bytes(BODY)
     if BARE in names:
@@ -79,12 +95,14 @@ async def running_servers(
     if FLASK in names:
         made += _flask(ports[FLASK], body, missing)
     pinned = [_pinned(process, cores) for process in made]
-    command = ["-m", "benchmarks.gateway.upstream", str(ports[UPSTREAM])]
-    upstream_process = _process(UPSTREAM, [sys.executable, *command], ports[UPSTREAM])
-    async with ground.running([[upstream_process], pinned], RunningSystem()) as running:
+    async with ground.running([[_upstream(UPSTREAM, ports[UPSTREAM])], pinned], RunningSystem()) as running:
         started = {name for name in ports if name.removesuffix(" proxy") in running.process_ids}
         urls = {name: f"http://{stack.LOOPBACK}:{ports[name]}" for name in started}
         yield Servers(urls, running.process_ids, missing)
+
+
+def _upstream(name: str, port: int) -> Process:
+    return _process(name, [sys.executable, "-m", "benchmarks.gateway.upstream", str(port)], port)
 
 
 def _gateway(ports: dict[str, int], workers: int) -> Process:

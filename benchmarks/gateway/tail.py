@@ -20,7 +20,7 @@ PATHS = 20_000
 JUDGED = {"gateway, hit": HIT_TAIL, "gateway, miss": MISS_TAIL}
 BESIDE = {"gateway, hit": "nginx proxy_cache, hit", "gateway, miss": "nginx proxy_pass"}
 """nginx at the gateway's rate: what of a tail is the machine's and the driver's."""
-COLUMNS = ("way", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "p99 ÷ p50", "driver's core %")
+COLUMNS = ("way", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "p99 ÷ p50", "server busy %", "driver busy %")
 
 
 async def measure_tails(servers: Servers, runs: Runs, rounds: int) -> tuple[str, dict[Aim, float]]:
@@ -35,14 +35,12 @@ async def measure_tails(servers: Servers, runs: Runs, rounds: int) -> tuple[str,
     for number in range(rounds):
         say(f"gateway: half of capacity, round {number + 1} of {rounds}")
         for name, rate in rates.items():
-            made[name].append(await _run(servers.urls[WAYS[name].server], requests[name], rate))
+            made[name].append(await _run(servers, WAYS[name].server, requests[name], rate))
     rows = []
     for name, loads in made.items():
-        p50, p99, p999, busy = (median(column) for column in zip(*loads, strict=True))
-        tail = _tail(loads)
-        rows.append(
-            [name, f"{rates[name]:.0f}", *(f"{one:.2f}" for one in (p50, p99, p999)), f"{tail:.1f}", f"{busy:.0f}"]
-        )
+        *latencies, server, driver = (median(column) for column in zip(*loads, strict=True))
+        told = (*(f"{one:.2f}" for one in latencies), f"{_tail(loads):.1f}", f"{server:.0f}", f"{driver:.0f}")
+        rows.append([name, f"{rates[name]:.0f}", *told])
     title = f"Half of the gateway's capacity, open loop, medians of {rounds} rounds of {SECONDS:g} s each"
     return format_table(title, COLUMNS, rows), {aim: _tail(made[name]) for name, aim in JUDGED.items()}
 
@@ -53,14 +51,16 @@ def _requests(servers: Servers, name: str) -> list[bytes]:
     return [request(host, f"{way.path}{n}" if way.is_counted_up else way.path, n) for n in range(PATHS)]
 
 
-async def _run(url: str, requests: Sequence[bytes], rate: float) -> tuple[float, ...]:
-    parts = urlsplit(url)
-    spent = time.process_time()
+async def _run(servers: Servers, server: str, requests: Sequence[bytes], rate: float) -> tuple[float, ...]:
+    """Latencies in ms, and how busy server and driver were: a server that sleeps between requests pays for waking."""
+    parts = urlsplit(servers.urls[server])
+    spent, spent_by_server = time.process_time(), servers.cpu_seconds(server)
     load = await drive_at(
         parts.hostname or "", parts.port or 80, cycle(requests), rate=rate, seconds=SECONDS, connections=CONNECTIONS
     )
-    busy = (time.process_time() - spent) / load.elapsed_seconds * 100
-    return (*(load.percentile_ms(percent) for percent in (50, 99, 99.9)), busy)
+    used = (servers.cpu_seconds(server) - spent_by_server, time.process_time() - spent)
+    busy = (seconds / load.elapsed_seconds * 100 for seconds in used)
+    return (*(load.percentile_ms(percent) for percent in (50, 99, 99.9)), *busy)
 
 
 def _tail(loads: Sequence[tuple[float, ...]]) -> float:
