@@ -20,7 +20,11 @@ SAMPLE_SECONDS = 5.0
 
 
 async def measure_soak(servers: Servers, seconds: float) -> tuple[str, dict[Aim, float]]:
-    """A table, and by how many percent memory grew after the first minute, or the first third if there is less time."""
+    """A table, and by how many percent memory grew after the first minute.
+
+    With less than two minutes the table tells of the time after the first third, while the cache is still filling, and
+    there is no figure.
+    """
     settled_after = min(FIRST_SECONDS, seconds / 3)
     parts = urlsplit(servers.urls[GATEWAY])
     samples: list[tuple[float, int]] = []
@@ -55,7 +59,8 @@ async def measure_soak(servers: Servers, seconds: float) -> tuple[str, dict[Aim,
     ]
     row += [f"{size / 1024**2:.1f}" for size in (first, last)] + [f"{growth:.2f}"]
     columns = ("seconds", "requests", "p50 ms", "p99 ms", f"MB after {settled_after:g} s", "MB at the end", "growth %")
-    return format_table("Mixed traffic", columns, [row]), {SOAK: growth}
+    table = format_table("Mixed traffic", columns, [row])
+    return table, {SOAK: growth} if seconds >= 2 * FIRST_SECONDS else {}
 
 
 def _mixed(host: str) -> Iterator[bytes]:

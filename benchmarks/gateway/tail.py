@@ -38,9 +38,9 @@ async def measure_tails(servers: Servers, runs: Runs, rounds: int) -> tuple[str,
             made[name].append(await _run(servers, WAYS[name].server, requests[name], rate))
     rows = []
     for name, loads in made.items():
-        *latencies, server, driver = (median(column) for column in zip(*loads, strict=True))
+        *latencies, rate, server, driver = (median(column) for column in zip(*loads, strict=True))
         told = (*(f"{one:.2f}" for one in latencies), f"{_tail(loads):.1f}", f"{server:.0f}", f"{driver:.0f}")
-        rows.append([name, f"{rates[name]:.0f}", *told])
+        rows.append([name, f"{rate:.0f}", *told])
     title = f"Half of the gateway's capacity, open loop, medians of {rounds} rounds of {SECONDS:g} s each"
     return format_table(title, COLUMNS, rows), {aim: _tail(made[name]) for name, aim in JUDGED.items()}
 
@@ -52,7 +52,10 @@ def _requests(servers: Servers, name: str) -> list[bytes]:
 
 
 async def _run(servers: Servers, server: str, requests: Sequence[bytes], rate: float) -> tuple[float, ...]:
-    """Latencies in ms, and how busy server and driver were: a server that sleeps between requests pays for waking."""
+    """Latencies in ms, requests a second, and how busy server and driver were, in percent.
+
+    A server that sleeps between requests pays for waking: at half of its rate it is more than half as busy.
+    """
     parts = urlsplit(servers.urls[server])
     spent, spent_by_server = time.process_time(), servers.cpu_seconds(server)
     load = await drive_at(
@@ -60,7 +63,7 @@ async def _run(servers: Servers, server: str, requests: Sequence[bytes], rate: f
     )
     used = (servers.cpu_seconds(server) - spent_by_server, time.process_time() - spent)
     busy = (seconds / load.elapsed_seconds * 100 for seconds in used)
-    return (*(load.percentile_ms(percent) for percent in (50, 99, 99.9)), *busy)
+    return (*(load.percentile_ms(percent) for percent in (50, 99, 99.9)), load.requests_per_second, *busy)
 
 
 def _tail(loads: Sequence[tuple[float, ...]]) -> float:

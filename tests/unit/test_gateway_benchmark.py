@@ -1,7 +1,8 @@
 """The gateway's benchmark: what it counts, what it refuses to count, and how it judges."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count, cycle, repeat
 
@@ -65,6 +66,22 @@ async def test_who_had_to_wait_for_a_connection_waited() -> None:
         load = await drive_at("127.0.0.1", port, repeat(REQUEST), rate=500, seconds=0.4, connections=2)
     # Two requests were under way in the 200 ms in which nothing was answered, and a hundred were due.
     assert sum(latency > 0.05 for latency in load.latencies_seconds) > 30
+
+
+async def test_no_crowd_comes_because_the_driver_stood_still() -> None:
+    drawn: list[float] = []
+
+    def requests() -> Iterator[bytes]:
+        for number in count():
+            if number == 10:
+                time.sleep(0.3)  # 60 requests would be due
+            drawn.append(time.perf_counter())
+            yield REQUEST
+
+    async with answering([OK]) as (port, _):
+        load = await drive_at("127.0.0.1", port, requests(), rate=200, seconds=0.2, connections=64)
+    assert len(load.latencies_seconds) == 40
+    assert drawn[-1] - drawn[10] > 28 / 200  # not at once: one each 5 ms, as before
 
 
 @pytest.mark.parametrize(
