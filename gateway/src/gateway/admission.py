@@ -1,7 +1,7 @@
 """Admission: how many requests may be with a service at once; a few wait, briefly, and the rest are told so at once."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -38,7 +38,7 @@ class Gate:
         self.under_way = 0
         self.refused = 0
         """Requests turned away since the start."""
-        self._by_caller: Counter[str] = Counter()
+        self._by_caller: dict[str, int] = {}
         self._waiting_limit = waiting_limit
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -49,9 +49,10 @@ class Gate:
 
     def try_enter(self, caller: str) -> bool:
         """Take a place if there is one to be had at once, as there mostly is."""
-        if self.under_way >= self.under_way_limit or self._by_caller[caller] >= CALLER_LIMIT:
+        of_caller = self._by_caller.get(caller, 0)
+        if self.under_way >= self.under_way_limit or of_caller >= CALLER_LIMIT:
             return False
-        self._by_caller[caller] += 1
+        self._by_caller[caller] = of_caller + 1
         self.under_way += 1
         return True
 
@@ -60,13 +61,14 @@ class Gate:
 
         `caller` is an address as `rate_limits.network_of` gives it. Raises Overloaded or TooManyAtOnce.
         """
-        if self._by_caller[caller] >= CALLER_LIMIT:
+        of_caller = self._by_caller.get(caller, 0)
+        if of_caller >= CALLER_LIMIT:
             self.refused += 1
             raise TooManyAtOnce(
                 f"At most {CALLER_LIMIT} requests to the {self.service} are worked on for you at once.",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        self._by_caller[caller] += 1
+        self._by_caller[caller] = of_caller + 1
         try:
             await self._take_place()
         except BaseException:
@@ -97,8 +99,10 @@ class Gate:
             raise
 
     def _count_out(self, caller: str) -> None:
-        self._by_caller[caller] -= 1
-        if not self._by_caller[caller]:
+        left = self._by_caller[caller] - 1
+        if left:
+            self._by_caller[caller] = left
+        else:
             del self._by_caller[caller]
 
     def _give_place(self) -> None:
@@ -124,54 +128,48 @@ class Gate:
 class Admitted:
     """A service's answer, which keeps its caller's place with the service until it is closed."""
 
-    __slots__ = ("_caller", "_gate", "_headers", "_is_closed", "given")
+    __slots__ = ("_caller", "_gate", "_given", "_is_closed", "content_length", "headers", "status")
 
     def __init__(self, given: HopAnswer, gate: Gate, caller: str) -> None:
-        self.given = given
+        """`take_head` is to be called when the head has come."""
+        self._given = given
         self._gate = gate
         self._caller = caller
-        self._headers: Fields | None = None
         self._is_closed = False
+        self.status = 0
+        self.headers: Fields = []
+        """As `HopAnswer.headers`, with one reading."""
+        self.content_length: int | None = None
 
-    @property
-    def status(self) -> int:
-        """As `HopAnswer.status`."""
-        return self.given.status
-
-    @property
-    def headers(self) -> Fields:
-        """As `HopAnswer.headers`, with one reading; known once its head has come."""
-        if self._headers is None:
-            self._headers = with_one_reading(self.given.headers, http_date())
-        return self._headers
-
-    @property
-    def content_length(self) -> int | None:
-        """As `HopAnswer.content_length`."""
-        return self.given.content_length
+    def take_head(self, given: HopAnswer) -> None:
+        """The head has come, of this answer, which need not be that of the first try."""
+        self._given = given
+        self.status = given.status
+        self.headers = with_one_reading(given.headers, http_date())
+        self.content_length = given.content_length
 
     @property
     def is_complete(self) -> bool:
         """Whether every byte of it has come."""
-        return self.given.is_complete
+        return self._given.is_complete
 
     def take(self) -> bytes:
         """As `HopAnswer.take`."""
-        return self.given.take()
+        return self._given.take()
 
     async def read(self, limit_bytes: int) -> bytes:
         """As `HopAnswer.read`."""
-        return await self.given.read(limit_bytes)
+        return await self._given.read(limit_bytes)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """As `HopAnswer.chunks`."""
-        return self.given.chunks()
+        return self._given.chunks()
 
     def close(self) -> None:
         """Nobody wants more of it."""
         if not self._is_closed:
             self._is_closed = True
-            self.given.close()
+            self._given.close()
             self._gate.leave(self._caller)
 
 

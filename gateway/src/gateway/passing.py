@@ -104,6 +104,7 @@ class Passing:
     def answer_at_once(self, exchange: Exchange, miss: Miss) -> Answer:
         """As `answer`, for what was begun, and has come: all of it, and below 500."""
         delay_seconds = time.monotonic() - exchange.started
+        miss.admitted.take_head(miss.first_try.answer)
         fetched = self._cache.arrive(miss.flight, miss.admitted, _dress, delay_seconds)
         self._cache.answered["miss"] += 1
         if fetched.entry is None:
@@ -118,9 +119,10 @@ class Passing:
             route, admitted = miss.match.route, miss.admitted
             asked = shared_request(exchange, miss.target, miss.accept)
             try:
-                admitted.given = await self._hops[route.service].send(
+                given = await self._hops[route.service].send(
                     asked, timeout_seconds=route.timeout_seconds, begun=miss.first_try
                 )
+                admitted.take_head(given)
             except BaseException:
                 admitted.close()
                 raise
@@ -179,7 +181,9 @@ class Passing:
         except BaseException:
             gate.leave(caller)
             raise
-        return Admitted(given, gate, caller)
+        admitted = Admitted(given, gate, caller)
+        admitted.take_head(given)
+        return admitted
 
     def _relay(self, exchange: Exchange, given: Given, forward: str) -> Answer | StreamedAnswer:
         """A service's answer, for one caller: whole if it is all there, else as it comes."""

@@ -30,7 +30,7 @@ def well_formed(offered: str | None) -> str | None:
 
 def new_request_id() -> str:
     """32 hexadecimal digits."""
-    return f"{random.getrandbits(128):032x}"
+    return random.getrandbits(128).to_bytes(16).hex()
 
 
 @contextmanager

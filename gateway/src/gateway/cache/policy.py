@@ -68,7 +68,9 @@ def lifetime_of(
     if status not in STORABLE_STATUSES:
         return None
     headers = tuple(headers)
-    directives = _directives(tuple([value for name, value in headers if name.lower() == "cache-control"]))
+    directives = _directives(
+        tuple([value for name, value in headers if len(name) == 13 and name.lower() == "cache-control"])
+    )
     if not _FORBIDDING.isdisjoint(directives):
         return None
     fields = _by_name(headers)

@@ -39,6 +39,7 @@ class HopAnswer:
         "end",
         "failure",
         "headers",
+        "is_complete",
         "on_progress",
         "status",
     )
@@ -70,11 +71,8 @@ class HopAnswer:
         self.headers: list[tuple[str, str]] = []
         self.content_length: int | None = None
         """As the head says it; None where the length is known only at the end."""
-
-    @property
-    def is_complete(self) -> bool:
+        self.is_complete = False
         """Whether every byte has come; they may not all be taken yet."""
-        return self._parser.is_complete
 
     async def wait_for_head(self, end: float) -> None:
         """Until `end` (loop time), by which `read` must be done as well.
@@ -202,6 +200,7 @@ class HopAnswer:
             if self._on_head is not None:
                 self._on_head(self)
         if parser.is_complete:
+            self.is_complete = True
             self._connection = None
             connection.finish(reusable=parser.keeps_alive)
             self._on_end(self)

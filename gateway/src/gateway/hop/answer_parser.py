@@ -1,5 +1,7 @@
 """An answer's bytes: where its head and body end, and what is refused as no answer (RFC 9112). No I/O."""
 
+import re
+
 import httptools
 
 HEAD_LIMIT_BYTES = 32 * 1024
@@ -8,6 +10,12 @@ HEADERS_LIMIT = 128
 LENGTH_DIGITS_LIMIT = 15
 _BODILESS = frozenset({204, 304})
 _VERSIONS = frozenset({"1.0", "1.1"})
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9]) [ -~]*+\r\n((?:[A-Za-z0-9-]++: [!-~][ -~]*+(?<! )\r\n)++)\r\n"
+)
+_PLAIN_FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")
+_ABOUT_FRAMING = {7: ("upgrade", "trailer"), 10: ("connection",), 16: ("proxy-connection",), 17: ("transfer-encoding",)}
+"""By length: headers besides Content-Length on which it depends where an answer ends, and its connection."""
 
 
 class BrokenAnswer(Exception):
@@ -16,6 +24,9 @@ class BrokenAnswer(Exception):
 
 class AnswerParser:
     """Takes the bytes of one answer as they come. llhttp reads them, in its strict mode; the rest is our own law.
+
+    What is whole at once, of the plainest kind and has a length, as most answers do, is read without llhttp, which
+    would read the same: each of its fields is a call.
 
     Own: both lengths at once, codings other than chunked, several lengths, protocol switches, and heads beyond the
     limits are refused, as a proxy that passes them on is how answers get split.
@@ -39,7 +50,7 @@ class AnswerParser:
     def __init__(self, method: str) -> None:
         """`method` is the request's: the answer to a HEAD has no body, whatever its headers say."""
         self._is_head = method == "HEAD"
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
         self._fields: list[bytes] = []  # names and values in turn
         self.headers: list[tuple[str, str]] = []
         self.parts: list[bytes] = []
@@ -47,7 +58,11 @@ class AnswerParser:
 
     def feed(self, data: bytes) -> None:
         """Take what came. Raises BrokenAnswer; what is complete by then stays good, only the connection does not."""
-        self.has_begun = True
+        if not self.has_begun:
+            self.has_begun = True
+            if self._take_plain(data):
+                return
+            self._parser = httptools.HttpResponseParser(self)
         parser = self._parser
         assert parser is not None
         try:
@@ -88,6 +103,33 @@ class AnswerParser:
         parts.clear()
         self.buffered_bytes = 0
         return taken
+
+    def _take_plain(self, data: bytes) -> bool:
+        """Whether this is a whole answer of the plainest kind, and taken."""
+        found = _PLAIN_HEAD.match(data)
+        if found is None or self._is_head:
+            return False
+        end = found.end()
+        headers: list[tuple[str, str]] = _PLAIN_FIELD.findall(found[2].decode("ascii"))
+        length = ""
+        for name, value in headers:
+            size = len(name)
+            if size == 14 and name.lower() == "content-length":
+                if length:
+                    return False
+                length = value
+            elif size in _ABOUT_FRAMING and name.lower() in _ABOUT_FRAMING[size]:
+                return False
+        size = len(data) - end
+        if length != str(size) or end > HEAD_LIMIT_BYTES or len(headers) > HEADERS_LIMIT:
+            return False
+        self.status = int(found[1])
+        self.headers = headers
+        self.content_length = self.buffered_bytes = size
+        self.has_head = self.is_complete = self.keeps_alive = True
+        if size:
+            self.parts.append(data[end:])
+        return True
 
     # What follows is called by httptools, from within feed.
 
