@@ -96,7 +96,7 @@ class FastConnection(Connection):
         is_between = self._is_between_requests and self._exchange is None
         if is_between:
             wanted = self._known.get((self.peer, data))
-            if wanted is not None and self._answer(wanted):
+            if wanted is not None and self._can_answer() and self._answer(wanted):
                 return
         self._waiter = None  # what is parsed now wakes nobody yet
         try:
@@ -184,7 +184,7 @@ class FastConnection(Connection):
         )
 
     def _take(self, data: bytes, message: Any, payload: Any) -> bool:
-        """Whether it is of the plainest kind, and taken."""
+        """Whether it is of the plainest kind, and taken; only for who `_can_answer`."""
         if (
             type(message) is not RawRequestMessage
             or payload is not EMPTY_PAYLOAD
@@ -199,7 +199,7 @@ class FastConnection(Connection):
             if data:
                 self._known.remember(data, wanted)
             return True
-        if self._is_left or not self._can_answer():
+        if self._is_left:
             return False
         self._consume_first()
         self._exchange = exchange = self._begin(message)
@@ -209,8 +209,6 @@ class FastConnection(Connection):
 
     def _answer(self, wanted: Wanted) -> bool:
         """Whether it was a hit, and is answered."""
-        if not self._can_answer():
-            return False
         try:
             answer = self._hits.answer(wanted)
         except Exception:  # the long way meets it again, and reports it
