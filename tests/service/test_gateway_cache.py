@@ -367,7 +367,7 @@ async def test_a_failure_is_shared_by_who_waited_for_it(
 
 
 async def test_a_refusal_that_was_one_callers_own_is_not_shared() -> None:
-    cache = SharedCache(1024 * 1024)
+    cache = SharedCache(1024 * 1024, list)
 
     async def refuse(_validators: list[tuple[str, str]]) -> Given:
         raise TooManyAtOnce("At most 32 at once.")
@@ -375,7 +375,7 @@ async def test_a_refusal_that_was_one_callers_own_is_not_shared() -> None:
     async def fail(_validators: list[tuple[str, str]]) -> Given:
         raise UpstreamFault("It was asked.")
 
-    mine, others = (Question("/x", "", ask, lambda headers: headers) for ask in (refuse, fail))
+    mine, others = (Question("/x", "", ask) for ask in (refuse, fail))
     got = await asyncio.gather(cache.fetch(mine, None), cache.fetch(others, None), return_exceptions=True)
     assert [type(one) for one in got] == [TooManyAtOnce, UpstreamFault]
     await cache.close()
@@ -443,7 +443,7 @@ class Private:
 
 async def test_an_answer_that_turns_out_not_to_be_for_everybody_is_asked_for_once_behind() -> None:
     """Where several find the old one stale at the same moment."""
-    cache = SharedCache(1024 * 1024)
+    cache = SharedCache(1024 * 1024, list)
     lifetime = Lifetime(age=70, fresh=60, while_revalidated=60, if_error=0)
     stale = Entry(200, [], b"old", lifetime, time.monotonic(), "")
     cache.store.put(PATH, stale)
@@ -456,7 +456,7 @@ async def test_an_answer_that_turns_out_not_to_be_for_everybody_is_asked_for_onc
         return given[asked - 1]
 
     for _ in range(3):
-        cache.renew_behind(Question(PATH, "", ask, list), stale)
+        cache.renew_behind(Question(PATH, "", ask), stale)
     await until(lambda: given[0].is_closed)
     await until(lambda: not cache._renewals)
     assert asked == 1

@@ -30,7 +30,7 @@ from gateway.known_requests import KnownRequests
 from gateway.listener import Listener
 from gateway.metrics import GatewayCollector
 from gateway.outbox import Outbox
-from gateway.passing import Passing
+from gateway.passing import Passing, dress
 from gateway.rate_limits import RateLimits
 from gateway.routes import ROUTES, RouteTable, Service
 from gateway.shared_table import SharedTable
@@ -168,7 +168,7 @@ async def serving(settings: Settings, workplace: Workplace | None = None) -> Asy
             stack.push_async_callback(hop.close)
         # At once: each waits a second for a name that is not found.
         await asyncio.gather(*(hop.start() for hop in hops.values()))
-        cache = SharedCache(settings.gateway_cache_mb * 1024 * 1024)
+        cache = SharedCache(settings.gateway_cache_mb * 1024 * 1024, dress)
         stack.push_async_callback(cache.close)
         callers = Callers(settings.trusted_proxies)
         limits = RateLimits(

@@ -105,7 +105,7 @@ class Passing:
         """As `answer`, for what was begun, and has come: all of it, and below 500."""
         delay_seconds = time.monotonic() - exchange.started
         miss.admitted.take_head(miss.first_try.answer)
-        fetched = self._cache.arrive(miss.flight, miss.admitted, _dress, delay_seconds)
+        fetched = self._cache.arrive(miss.flight, miss.admitted, delay_seconds)
         self._cache.answered["miss"] += 1
         if fetched.entry is None:
             return _relayed(exchange, miss.admitted, "uri-miss")
@@ -132,14 +132,14 @@ class Passing:
             if not miss.is_gone_on_with:
                 miss.admitted.close()
 
-        return Question(miss.target, miss.accept, ask, _dress, unasked=unasked)
+        return Question(miss.target, miss.accept, ask, unasked=unasked)
 
     def _question(self, exchange: Exchange, match: Match, target: str, accept: str) -> Question:
         def ask(validators: list[tuple[str, str]]) -> Awaitable[Given]:
             asked = shared_request(exchange, target, accept, validators)
             return self._send(match, asked, exchange.address)
 
-        return Question(target, accept, ask, _dress, may_keep(exchange))
+        return Question(target, accept, ask, may_keep(exchange))
 
     def _answer_with(
         self, exchange: Exchange, match: Match, target: str, fetched: Fetched, forward: str
@@ -236,7 +236,8 @@ def _is_good_enough(entry: Entry, now: float) -> bool:
     return now < entry.revalidate_until or (now < entry.retry_at and now < entry.error_until)
 
 
-def _dress(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def dress(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of a service's headers, what callers get, and the gateway's own."""
     return [*answer_headers(given), *_OWN]
 
 

@@ -32,8 +32,6 @@ class Question(NamedTuple):
     accept: str
     ask: Callable[[list[tuple[str, str]]], Awaitable[Given]]
     """Asks the service, with these headers besides; raises the errors of `Hop.send`."""
-    dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
-    """Of the headers that came, makes those that callers get."""
     may_keep: bool = True
     unasked: Callable[[], None] | None = None
     """Called when it was given up before it was asked."""

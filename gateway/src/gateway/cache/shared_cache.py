@@ -24,14 +24,16 @@ UNKEEPABLE_SECONDS = 5.0
 """For so long nobody waits for the answer to another's question of which the last answer was not to be kept."""
 UNKEEPABLE_LIMIT = 4096
 _NONE = Lifetime(age=0, fresh=0, while_revalidated=0, if_error=0)
+Dress = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 log = structlog.get_logger()
 
 
 class SharedCache:
     """The store, and what is under way to fill it."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        """Needs a running loop."""
+    def __init__(self, limit_bytes: int, dress: Dress) -> None:
+        """`dress` makes, of the headers that came, those that callers get. Needs a running loop."""
+        self._dress = dress
         self.store = Store(limit_bytes)
         self.answered: Counter[str] = Counter()
         """Requests so far, by where their answer came from: `hit`, `stale`, `miss`, `collapsed` or `bypass`."""
@@ -107,7 +109,6 @@ class SharedCache:
         self,
         flight: Flight,
         given: Given,
-        dress: Callable[[list[tuple[str, str]]], list[tuple[str, str]]],
         delay_seconds: float,
     ) -> Fetched:
         """Take in what the flight has brought, which is all there and below 500; nothing is waited for."""
@@ -118,7 +119,7 @@ class SharedCache:
                 flight.fetched = fetched = Fetched(given=given)
                 flight.take()
             else:
-                entry = Entry(given.status, dress(given.headers), given.take(), lifetime, self._now(), accept)
+                entry = Entry(given.status, self._dress(given.headers), given.take(), lifetime, self._now(), accept)
                 flight.fetched = fetched = self._keep(target, entry)
         except Exception as error:
             flight.failure = error
@@ -236,7 +237,7 @@ class SharedCache:
         if lifetime is None:
             return Fetched(given=given)
         body = await _read(given)
-        entry = Entry(given.status, question.dress(given.headers), body, lifetime, self._now(), question.accept)
+        entry = Entry(given.status, self._dress(given.headers), body, lifetime, self._now(), question.accept)
         return self._keep(question.target, entry)
 
     def _lifetime_of(self, target: str, stale: Entry | None, given: Given, delay_seconds: float) -> Lifetime | None:
@@ -250,7 +251,7 @@ class SharedCache:
     def _confirm(self, question: Question, stale: Entry, given: Given, delay_seconds: float) -> Fetched:
         """The stale entry holds still: the same bytes, with what the 304 says anew (RFC 9111, 4.3.4)."""
         given.close()
-        headers = updated(stale.headers, question.dress(given.headers))
+        headers = updated(stale.headers, self._dress(given.headers))
         lifetime = lifetime_of(stale.status, headers, now=time.time(), delay_seconds=delay_seconds)
         if lifetime is None:
             self._note_unkeepable(question.target, stale)
@@ -268,7 +269,7 @@ class SharedCache:
         if given.content_length is None or given.content_length > ENTRY_LIMIT_BYTES:
             return Fetched(given=given)
         body = await _read(given)
-        return Fetched(Entry(given.status, question.dress(given.headers), body, _NONE, self._now(), question.accept))
+        return Fetched(Entry(given.status, self._dress(given.headers), body, _NONE, self._now(), question.accept))
 
     def _keep(self, target: str, entry: Entry) -> Fetched:
         if entry.fresh_until <= self._now() < entry.revalidate_until:
