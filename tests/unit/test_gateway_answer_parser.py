@@ -2,14 +2,18 @@
 
 import contextlib
 import itertools
+import string
+from unittest import mock
 
+import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.hop.answer_parser import HEAD_LIMIT_BYTES, HEADERS_LIMIT, AnswerParser, BrokenAnswer
 
-OK = b"HTTP/1.1 200 OK\r\n"
+OK_LINE = b"HTTP/1.1 200 OK"
+OK = OK_LINE + b"\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -179,6 +183,142 @@ def test_what_does_not_end_is_refused(answer: bytes) -> None:
 def test_too_many_headers_are_refused() -> None:
     with pytest.raises(BrokenAnswer, match="too many"):
         parsed(OK + b"X: y\r\n" * (HEADERS_LIMIT + 1) + b"\r\n")
+
+
+LENGTH = b"Content-Length: 2"
+PLAIN_FIELD = b"X-Plain: a: b  c"
+ODD_STATUS_LINES = [
+    *(b"HTTP/1.1 %d Status" % status for status in (100, 101, 103, 199, 204, 304, 600, 999)),
+    b"HTTP/1.0 200 OK",
+    b"HTTP/1.2 200 OK",
+    b"HTTP/1.1 200",
+    b"HTTP/1.1  200 OK",
+    b"HTTP/1.1\t200 OK",
+    b"HTTP/1.1 20 OK",
+    b"HTTP/1.1 2000 OK",
+    b"HTTP/1.1 200OK",
+    b"HTTP/1.1 200 O\tK",
+    b"HTTP/1.1 200 \xff",
+    b"http/1.1 200 OK",
+    b"\r\nHTTP/1.1 200 OK",
+    b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK",
+]
+ODD_FIELDS = [
+    *(
+        b"Content-Length: " + length
+        for length in (b"2", b"+2", b"02", b"2, 2", b"2 ", b"2\t", b"0x2", b"", b"-2", b"3")
+    ),
+    *(b"content-LENGTH:" + length for length in (b"2", b"  2", b"\t2", b" \r\n 2")),
+    *(b"Connection: " + option for option in (b"close", b"Close, x", b"keep-alive", b"upgrade")),
+    b"CONNECTION: close",
+    b"proxy-connection: close",
+    b"Proxy-Connection: keep-alive",
+    b"Keep-Alive: timeout=5",
+    b"Upgrade: h2c",
+    b"upgrade: h2c\r\nConnection: upgrade",
+    b"Trailer: X",
+    b"Transfer-Encoding: chunked",
+    b"transfer-encoding: identity",
+    b"TRANSFER-ENCODING: gzip, chunked",
+    b"Transfer-Encoding:",
+    b"Transfer-Encoding : chunked",
+    b"Content-Length : 2",
+    b" Content-Length: 2",
+    b"X: 1\r\n 2",
+    b"X: 1\r\n\t2",
+    b"X: 1\nContent-Length: 2",
+    b"X: 1\rContent-Length: 2",
+    b"X: 1\r",
+    b"X: 1 ",
+    b"X: 1\t",
+    b"X:\t1",
+    b"X:1",
+    b"X:",
+    b"X: ",
+    b"X",
+    b"",
+    b": 1",
+    b"X\0: 1",
+    b"X: \0",
+    b"X: \x7f",
+    b"X: \xc3\xa9",
+    b"\xc3\xa9: 1",
+    b"X_Y.Z: 1",
+    b"X: " + b"x" * HEAD_LIMIT_BYTES,
+    b"\r\n".join([b"X: y"] * HEADERS_LIMIT),
+]
+ODD_BODIES = [b"[", b"[]x", b"[]\r\n", b"[]" + OK + b"Content-Length: 0\r\n\r\n", b"2\r\n[]\r\n0\r\n\r\n", b""]
+
+
+def answer_of(status_line: bytes, fields: list[bytes], body: bytes, line_end: bytes = b"\r\n") -> bytes:
+    return b"\r\n".join([status_line, *fields]) + line_end + b"\r\n" + body
+
+
+def outcome(*pieces: bytes, method: str) -> object:
+    """All that can be told of an answer, or why it is refused."""
+    try:
+        parser = parsed(*pieces, method=method)
+    except BrokenAnswer as error:
+        return str(error)
+    body = parser.take()
+    return parser.status, parser.headers, parser.content_length, body, parser.is_complete, parser.keeps_alive
+
+
+NOT_QUITE_PLAIN = [
+    *(answer_of(line, [LENGTH, PLAIN_FIELD], b"[]") for line in ODD_STATUS_LINES),
+    *(answer_of(OK_LINE, [LENGTH, field, PLAIN_FIELD], b"[]") for field in ODD_FIELDS),
+    *(answer_of(OK_LINE, [field, LENGTH], b"[]") for field in ODD_FIELDS),
+    *(answer_of(OK_LINE, [PLAIN_FIELD, field], b"[]") for field in ODD_FIELDS),
+    *(answer_of(OK_LINE, [LENGTH, PLAIN_FIELD], body) for body in ODD_BODIES),
+    *(answer_of(OK_LINE, [LENGTH, PLAIN_FIELD], b"[]", end) for end in (b"\n", b"\r", b"\r\r\n", b"")),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("answer", NOT_QUITE_PLAIN, ids=lambda answer: ascii(answer[:70]))
+def test_what_is_not_quite_plain_is_read_as_llhttp_reads_it(answer: bytes, method: str) -> None:
+    # Whole plain answers are read without llhttp, and what does not come whole is read by it.
+    assert outcome(answer, method=method) == outcome(answer[:1], answer[1:], method=method)
+
+
+@given(
+    st.builds(
+        answer_of,
+        st.sampled_from([OK_LINE, b"HTTP/1.1 404 Not Found", b"HTTP/1.1 500 "]) | st.sampled_from(ODD_STATUS_LINES),
+        st.lists(st.sampled_from([LENGTH, PLAIN_FIELD, b'ETag: W/"a"']) | st.sampled_from(ODD_FIELDS), max_size=4),
+        st.just(b"[]") | st.sampled_from(ODD_BODIES) | st.binary(max_size=4),
+    ),
+    st.sampled_from(["GET", "HEAD"]),
+)
+def test_no_mixture_is_read_otherwise_than_by_llhttp(answer: bytes, method: str) -> None:
+    assert outcome(answer, method=method) == outcome(answer[:1], answer[1:], method=method)
+
+
+NAMES = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=20).filter(
+    lambda name: name.lower() not in ("content-length", "connection", "upgrade", "trailer")
+)
+VALUES = st.text([chr(code) for code in range(0x20, 0x7F)], min_size=1, max_size=30).filter(
+    lambda value: value == value.strip()
+)
+
+
+@given(
+    status=st.integers(200, 599).filter(lambda status: status not in (204, 304)),
+    reason=st.just("") | VALUES,
+    fields=st.lists(st.tuples(NAMES, VALUES), max_size=8),
+    name=st.sampled_from(["Content-Length", "content-length"]),
+    body=st.binary(max_size=40),
+)
+def test_a_plain_answer_is_read_without_llhttp_and_the_same(
+    status: int, reason: str, fields: list[tuple[str, str]], name: str, body: bytes
+) -> None:
+    headers = [*fields[::2], (name, str(len(body))), *fields[1::2]]
+    lines = [f"{one}: {value}".encode() for one, value in headers]
+    answer = answer_of(f"HTTP/1.1 {status} {reason}".encode(), lines, body)
+    with mock.patch.object(httptools, "HttpResponseParser", side_effect=AssertionError):
+        read = outcome(answer, method="GET")
+    assert read == (status, headers, len(body), body, True, True)
+    assert read == outcome(answer[:1], answer[1:], method="GET")
 
 
 @given(st.binary(max_size=400))

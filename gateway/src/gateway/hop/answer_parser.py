@@ -106,8 +106,9 @@ class AnswerParser:
 
     def _take_plain(self, data: bytes) -> bool:
         """Whether this is a whole answer of the plainest kind, and taken."""
-        found = _PLAIN_HEAD.match(data)
-        if found is None or self._is_head:
+        # No further than a head may go: what is not taken here is yet to be read by llhttp.
+        found = None if self._is_head else _PLAIN_HEAD.match(data, 0, HEAD_LIMIT_BYTES)
+        if found is None:
             return False
         end = found.end()
         headers: list[tuple[str, str]] = _PLAIN_FIELD.findall(found[2].decode("ascii"))
@@ -120,14 +121,14 @@ class AnswerParser:
                 length = value
             elif size in _ABOUT_FRAMING and name.lower() in _ABOUT_FRAMING[size]:
                 return False
-        size = len(data) - end
-        if length != str(size) or end > HEAD_LIMIT_BYTES or len(headers) > HEADERS_LIMIT:
+        body_bytes = len(data) - end
+        if length != str(body_bytes) or len(headers) > HEADERS_LIMIT:
             return False
         self.status = int(found[1])
         self.headers = headers
-        self.content_length = self.buffered_bytes = size
+        self.content_length = self.buffered_bytes = body_bytes
         self.has_head = self.is_complete = self.keeps_alive = True
-        if size:
+        if body_bytes:
             self.parts.append(data[end:])
         return True
 
