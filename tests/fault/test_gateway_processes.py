@@ -21,14 +21,13 @@ async def answer_slowly(_request: web.Request) -> web.StreamResponse:
     return web.Response(body=b"y" * 1000, headers={"Cache-Control": "no-store"})
 
 
-async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    """One request on a connection; the answer's head. Raises when the answer is not whole."""
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, bytes]:
+    """One request on a connection; the answer's head and body. Raises when the answer is not whole."""
     writer.write(REQUEST)
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: (\d+)", head)
     assert length
-    await reader.readexactly(int(length[1]))
-    return head
+    return head, await reader.readexactly(int(length[1]))
 
 
 class Load:
@@ -36,6 +35,8 @@ class Load:
 
     def __init__(self, gateway: GatewayProcess, callers: int = 20) -> None:
         self.answered = 0
+        self.bodies: set[bytes] = set()
+        """What came with a 200."""
         self.failed: list[str] = []
         self._port = gateway.port
         self._tasks = [asyncio.create_task(self._call()) for _ in range(callers)]
@@ -44,13 +45,14 @@ class Load:
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # the latter if it closed just then
                 return
             try:
                 stays = True
                 while stays:
-                    head = await exchange(reader, writer)
-                    assert head.startswith(b"HTTP/1.1 200 ")
+                    head, body = await exchange(reader, writer)
+                    assert head.startswith(b"HTTP/1.1 200 "), head.partition(b"\r\n")[0]
+                    self.bodies.add(body)
                     self.answered += 1
                     stays = b"Connection: close" not in head
             except Exception as error:  # noqa: BLE001 - each is a request without its answer
@@ -99,7 +101,7 @@ async def test_a_request_under_way_at_a_stop_is_answered() -> None:
         gateway.process.send_signal(signal.SIGTERM)
         await until(lambda: "connections.left" in gateway.log)
         may_answer.set()
-        assert b"Connection: close" in await answer
+        assert b"Connection: close" in (await answer)[0]
         assert await gateway.process.wait() == 0
         writer.close()
 
@@ -112,7 +114,7 @@ async def test_a_worker_that_dies_is_started_again_while_the_others_serve() -> N
         await until(lambda: '"worker.died"' in gateway.log)
         await gateway.wait_until("/health/ready", 200, '"worker-1"')
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        assert (await exchange(reader, writer)).startswith(b"HTTP/1.1 200 ")
+        assert (await exchange(reader, writer))[0].startswith(b"HTTP/1.1 200 ")
         writer.close()
         await gateway.wait_until("/health/ready", 200, '"degraded": []')
         assert len(gateway.worker_pids) == 3
@@ -175,7 +177,7 @@ async def test_workers_share_limits_and_their_metrics_are_one_sum() -> None:
         statuses = []
         for _ in range(30):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            statuses.append((await exchange(reader, writer)).split()[1])
+            statuses.append((await exchange(reader, writer))[0].split()[1])
             writer.close()
         allowed = statuses.count(b"200")
         assert allowed in (10, 11)  # one may come back meanwhile

@@ -32,7 +32,7 @@ async def wait_p99(gateway: GatewayProcess) -> float:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         for _ in range(REQUESTS // AT_ONCE):
             started = time.perf_counter()
-            assert (await exchange(reader, writer)).startswith(b"HTTP/1.1 200 ")
+            assert (await exchange(reader, writer))[0].startswith(b"HTTP/1.1 200 ")
             waited.append(time.perf_counter() - started)
         writer.close()
 
