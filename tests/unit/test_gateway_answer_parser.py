@@ -232,6 +232,7 @@ ODD_FIELDS = [
     b"X: 1 ",
     b"X: 1\t",
     b"X:\t1",
+    b"X:  1",
     b"X:1",
     b"X:",
     b"X: ",
@@ -295,7 +296,7 @@ def test_no_mixture_is_read_otherwise_than_by_llhttp(answer: bytes, method: str)
 
 
 NAMES = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=20).filter(
-    lambda name: name.lower() not in ("content-length", "connection", "upgrade", "trailer")
+    lambda name: name.lower() not in ("content-length", "connection", "upgrade")
 )
 VALUES = st.text([chr(code) for code in range(0x20, 0x7F)], min_size=1, max_size=30).filter(
     lambda value: value == value.strip()

@@ -14,7 +14,7 @@ _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9]) [ -~]*+\r\n((?:[A-Za-z0-9-]++: [!-~][ -~]*+(?<! )\r\n)++)\r\n"
 )
 _PLAIN_FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")
-_ABOUT_FRAMING = {7: ("upgrade", "trailer"), 10: ("connection",), 16: ("proxy-connection",), 17: ("transfer-encoding",)}
+_ABOUT_FRAMING = {7: "upgrade", 10: "connection", 16: "proxy-connection", 17: "transfer-encoding"}
 """By length: headers besides Content-Length on which it depends where an answer ends, and its connection."""
 
 
@@ -119,7 +119,7 @@ class AnswerParser:
                 if length:
                     return False
                 length = value
-            elif size in _ABOUT_FRAMING and name.lower() in _ABOUT_FRAMING[size]:
+            elif size in _ABOUT_FRAMING and name.lower() == _ABOUT_FRAMING[size]:
                 return False
         body_bytes = len(data) - end
         if length != str(body_bytes) or len(headers) > HEADERS_LIMIT:
