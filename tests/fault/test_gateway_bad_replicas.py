@@ -117,14 +117,13 @@ async def test_a_replica_that_hangs_under_load_costs_no_caller_an_answer_and_com
 async def test_a_replica_that_is_slow_under_load_gets_little_and_is_waited_for() -> None:
     async with replicas_under_load() as (running, (slow, _)):
         await slow.stop()
-        before = await running.tries()
+        await running.wait_until(slow.host, "ejected")
         await slow.start(SLOW_SECONDS=str(SILENT_SECONDS + 0.5))  # so that it is looked at, and found to live
         await running.wait_until(slow.host, "active")
-        tries = before
+        before = tries = await running.tries()
         while tries[0] < before[0] + 4:
             await running.more(100)
             tries = await running.tries()
-        await running.wait_until(slow.host, "active")
         assert tries[0] - before[0] < (tries[1] - before[1]) / 5
     assert running.load.failed == []
     assert "it hangs" not in running.gateway.log
