@@ -45,7 +45,7 @@ class Load:
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except (ConnectionRefusedError, ConnectionResetError):  # the latter if it closed just then
+            except ConnectionRefusedError:
                 return
             try:
                 stays = True

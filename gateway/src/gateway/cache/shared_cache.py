@@ -14,6 +14,7 @@ from gateway.cache.entry import Entry, Representation
 from gateway.cache.flight import Fetched, Flight, Given, Question
 from gateway.cache.policy import Lifetime, lifetime_of, updated
 from gateway.cache.store import Store
+from gateway.headers import Fields
 from service_kit.errors import Overloaded, ServiceError, UpstreamFault
 
 ENTRY_LIMIT_BYTES = 1024 * 1024
@@ -24,14 +25,13 @@ UNKEEPABLE_SECONDS = 5.0
 """For so long nobody waits for the answer to another's question of which the last answer was not to be kept."""
 UNKEEPABLE_LIMIT = 4096
 _NONE = Lifetime(age=0, fresh=0, while_revalidated=0, if_error=0)
-Dress = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 log = structlog.get_logger()
 
 
 class SharedCache:
     """The store, and what is under way to fill it."""
 
-    def __init__(self, limit_bytes: int, dress: Dress) -> None:
+    def __init__(self, limit_bytes: int, dress: Callable[[Fields], Fields]) -> None:
         """`dress` makes, of the headers that came, those that callers get. Needs a running loop."""
         self._dress = dress
         self.store = Store(limit_bytes)
@@ -105,12 +105,7 @@ class SharedCache:
             self._flights[flight.key] = flight
         return flight
 
-    def arrive(
-        self,
-        flight: Flight,
-        given: Given,
-        delay_seconds: float,
-    ) -> Fetched:
+    def arrive(self, flight: Flight, given: Given, delay_seconds: float) -> Fetched:
         """Take in what the flight has brought, which is all there and below 500; nothing is waited for."""
         target, accept = flight.key
         try:
